@@ -1,0 +1,108 @@
+"""The verbs of the command line as Python functions."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+
+from model_aggregation import engine
+from model_aggregation import plan as planning
+from model_aggregation.analysis import Metrics, TableQuestion, analyze_table, evaluate_run
+from model_aggregation.config import Settings, make_settings
+from model_aggregation.plan import Plan
+from model_aggregation.prediction import predict_folder
+from model_aggregation.progress import ConsoleReporter, Reporter
+from model_aggregation.results import leaderboard as ranking
+from model_aggregation.results.index import Index, RebuildReport
+from model_aggregation.results.names import SINGLE
+from model_aggregation.results.objects import Group, Run
+from model_aggregation.results.run_folder import RunFolder
+from model_aggregation.settings_files import read_settings
+
+__all__ = [
+    "Group",
+    "Plan",
+    "Run",
+    "analyze",
+    "compare",
+    "leaderboard",
+    "make_plan",
+    "predict",
+    "rebuild_index",
+    "run",
+    "train",
+]
+
+
+def train(data: str | Path, model: str, *, quiet: bool = False, **settings: Any) -> Run:
+    """Train and test one model and return its run.
+
+    Parameters
+    ----------
+    data
+        Folder of images or table with the columns ``path``, ``label``.
+    model
+        ``torchvision:NAME`` or ``timm:NAME``.
+    quiet
+        Show no progress.
+    settings
+        Any setting by its name, such as ``epochs=5``.
+
+    Raises
+    ------
+    ModelAggregationError
+        If settings or data cannot be used. A model that fails gives a run whose ``state`` is ``failed``.
+    """
+    return cast(Run, run(make_settings(data=data, model=model, **settings), quiet=quiet))
+
+
+def compare(data: str | Path, models: Sequence[str], *, quiet: bool = False, **settings: Any) -> Group:
+    """Train and test several models on the same images and return their group; see :func:`train`."""
+    return cast(Group, run(make_settings(data=data, models=tuple(models), **settings), quiet=quiet))
+
+
+def make_plan(settings: Settings | str | Path | None = None, **given: Any) -> Plan:
+    """Return the plan for settings, for a settings file, or for settings given by name; nothing is written."""
+    if isinstance(settings, str | Path):
+        return planning.make_plan(read_settings(Path(settings), **given))
+    return planning.make_plan(settings if settings is not None else make_settings(**given))
+
+
+def run(plan: Plan | Settings | str | Path, *, quiet: bool = False) -> Run | Group:
+    """Execute a plan (or settings, or a settings file) and return the run or, for a comparison, the group."""
+    reporter = Reporter() if quiet else ConsoleReporter()
+    if not isinstance(plan, Plan):
+        plan = make_plan(plan)
+    engine.run(plan, reporter)
+    first = plan.runs[0]
+    if plan.settings.is_comparison:
+        return Group(plan.log_folder, first.group_name)
+    return Run(first.folder)
+
+
+def predict(run: Run | str | Path, folder: str | Path, *, device: str = "auto") -> pd.DataFrame:
+    """Return probabilities and labels for the images in a folder; see :func:`prediction.predict_folder`."""
+    path = run.path if isinstance(run, Run) else Path(run)
+    return predict_folder(path, Path(folder), device=device)
+
+
+def analyze(predictions: str | Path, *, out: str | Path | None = None, **question: Any) -> Metrics:
+    """Evaluate a table of predictions, or a run folder again; returns the content of ``metrics.json``.
+
+    ``question`` may give ``positive``, ``cutoff``, ``cutoff_from`` and ``group_column`` for a table.
+    """
+    path = Path(predictions)
+    if path.is_dir():
+        return evaluate_run(RunFolder(path))
+    return analyze_table(path, TableQuestion(**question), None if out is None else Path(out))
+
+
+def leaderboard(group: str = SINGLE, log_folder: str | Path = "log") -> pd.DataFrame:
+    """Return the ranking of a comparison; see :func:`model_aggregation.results.leaderboard.leaderboard`."""
+    return ranking.leaderboard(Path(log_folder), group)
+
+
+def rebuild_index(log_folder: str | Path = "log") -> RebuildReport:
+    """Make the database of a log folder anew from its run folders."""
+    return Index(Path(log_folder)).rebuild()

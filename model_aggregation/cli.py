@@ -1,0 +1,327 @@
+"""The command line: read, call one function, print.
+
+Flags come from the settings classes; torch is imported only by the commands that compute.
+"""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import pydantic
+from cyclopts import App, CycloptsError, Parameter
+from rich.console import Console
+
+from model_aggregation.config import Options, Settings, make_settings, problems_of
+from model_aggregation.errors import ModelAggregationError, listed
+
+if TYPE_CHECKING:
+    from model_aggregation.plan import Plan
+
+Flags = Annotated[Options, Parameter(name="*")]
+Models = Annotated[list[str], Parameter(consume_multiple=True, negative=())]
+
+EPILOGUE = "Exit code: 0 when all is done, 2 when some runs failed, 1 for an error, 130 when stopped with Ctrl-C."
+
+
+def _formatted(error: CycloptsError) -> Any:
+    if isinstance(error.__cause__, pydantic.ValidationError):
+        return "\n".join(["The settings cannot be used:", *listed(problems_of(error.__cause__))])
+    return f"{error} See --help."
+
+
+app = App(
+    name="magg",
+    help="Which pretrained network works best on my images, how good is it really, and where does it go wrong?",
+    help_epilogue=EPILOGUE,
+    error_formatter=_formatted,
+    suppress_keyboard_interrupt=False,
+)
+
+
+@app.command
+def train(data: Path, /, *, model: str, flags: Flags = Options()) -> int:  # noqa: B008  (frozen)
+    """Train and test one model.
+
+    Parameters
+    ----------
+    data
+        Folder of images or table (.csv, .parquet) with the columns path, label.
+    model
+        torchvision:NAME or timm:NAME; a bare name belongs to --source.
+    """
+    return _execute(make_settings(data=data, model=model, **flags.given()))
+
+
+@app.command
+def compare(data: Path, /, *, models: Models, flags: Flags = Options()) -> int:  # noqa: B008
+    """Train and test several models on the same images and rank them.
+
+    Parameters
+    ----------
+    data
+        Folder of images or table (.csv, .parquet) with the columns path, label.
+    models
+        Two or more of torchvision:NAME or timm:NAME; bare names belong to --source.
+    """
+    return _execute(make_settings(data=data, models=tuple(models), **flags.given()))
+
+
+@app.command
+def run(settings: Path, /, *, flags: Flags = Options()) -> int:  # noqa: B008
+    """Do what a settings file says; flags stand above the file.
+
+    Parameters
+    ----------
+    settings
+        YAML file of settings, for one model (model:) or for a comparison (models:).
+    """
+    from model_aggregation.settings_files import read_settings
+
+    return _execute(read_settings(settings, **flags.given()))
+
+
+@app.command
+def plan(settings: Path, /, *, json: Path | None = None, flags: Flags = Options()) -> int:  # noqa: B008
+    """Show what a settings file would do, without doing it.
+
+    Parameters
+    ----------
+    settings
+        YAML file of settings.
+    json
+        Write the plan to this file too.
+    """
+    from model_aggregation.files import write_json
+    from model_aggregation.forecast import forecast
+    from model_aggregation.settings_files import read_settings
+    from model_aggregation.texts import plan_parts
+
+    made = _plan(read_settings(settings, **flags.given()))
+    forecasts = forecast(made)
+    for part in plan_parts(made, forecasts):
+        _print(part)
+    if json is not None:
+        write_json(json, {**made.to_dict(), "forecast": [entry.to_dict() for entry in forecasts]})
+    return 0
+
+
+@app.command
+def predict(
+    run: Path,
+    folder: Path,
+    /,
+    *,
+    out: Path | None = None,
+    device: str = "auto",
+    batch_size: int = 32,
+) -> int:
+    """Predict new images with a finished run: probabilities, and the label at the run's cutoff.
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    folder
+        Folder of images (all below it are taken), or one image.
+    out
+        CSV file to write; without it the table is printed.
+    device
+        auto, cpu, cuda, cuda:1, mps.
+    batch_size
+        Images per batch.
+    """
+    from model_aggregation.files import csv_text, write_csv
+    from model_aggregation.prediction import predict_folder
+
+    with _reporter().working() as reporter:
+        table = predict_folder(run, folder, device=device, batch_size=batch_size, reporter=reporter)
+    if out is None:
+        _print(csv_text(table).rstrip("\n"))
+    else:
+        write_csv(out, table)
+        unreadable = int((table["error"] != "").sum())
+        _print(f"{len(table) - unreadable} images predicted, {unreadable} unreadable: {out}")
+    return 0
+
+
+@app.command
+def leaderboard(
+    group: str,
+    /,
+    *,
+    log_folder: Path = Path("log"),
+    csv: Path | None = None,
+    xlsx: Path | None = None,
+    json: Path | None = None,
+) -> int:
+    """Show the ranking of a comparison.
+
+    Parameters
+    ----------
+    group
+        Name of the comparison.
+    log_folder
+        Folder that holds all results.
+    csv, xlsx, json
+        Write the table to this file.
+    """
+    from model_aggregation.results.leaderboard import leaderboard as make
+    from model_aggregation.results.leaderboard import leaderboard_text, write_leaderboard
+
+    table = make(log_folder, group)
+    _print(leaderboard_text(table))
+    for path in (csv, xlsx, json):
+        if path is not None:
+            write_leaderboard(table, path)
+            _print(f"written: {path}")
+    return 0
+
+
+@app.command
+def analyze(
+    predictions: Path,
+    /,
+    *,
+    positive: str | None = None,
+    cutoff: float | None = None,
+    cutoff_from: Path | None = None,
+    group_column: str | None = None,
+    out: Path | None = None,
+) -> int:
+    """Evaluate a table of predictions (path, correct_label, one column per class), or a run folder again.
+
+    Parameters
+    ----------
+    predictions
+        CSV file, or the folder of a finished run.
+    positive
+        Class counted as positive (two classes).
+    cutoff
+        Scores above it count as positive; default 0.5.
+    cutoff_from
+        Table of validation predictions that the cutoff is chosen on.
+    group_column
+        Column with the unit that belongs together (patient).
+    out
+        Folder for metrics, ROC and confusion matrix.
+    """
+    from model_aggregation.analysis import TableQuestion, analyze_table, evaluate_run
+    from model_aggregation.results.run_folder import RunFolder
+    from model_aggregation.texts import metrics_parts
+
+    if predictions.is_dir():
+        _refuse_with_run(positive, cutoff, cutoff_from, group_column, out)
+        metrics = evaluate_run(RunFolder(predictions))
+        out = predictions
+    else:
+        question = TableQuestion(positive, cutoff=cutoff, cutoff_from=cutoff_from, group_column=group_column)
+        metrics = analyze_table(predictions, question, out)
+    for name, evaluated in metrics.items():
+        for part in metrics_parts(name, evaluated):
+            _print(part)
+    if out is not None:
+        _print(f"written: {out}")
+    return 0
+
+
+def _refuse_with_run(*given: object) -> None:
+    if any(value is not None for value in given):
+        raise ModelAggregationError(
+            "A run folder is evaluated again as its own settings say; --positive, --cutoff, --cutoff-from, "
+            "--group-column and --out belong to a table of predictions."
+        )
+
+
+@app.command
+def index(log_folder: Path = Path("log"), /) -> int:
+    """Rebuild the database of a log folder from its run folders.
+
+    Parameters
+    ----------
+    log_folder
+        Folder that holds all results.
+    """
+    from model_aggregation.results.index import Index
+
+    _print(str(Index(log_folder).rebuild()))
+    return 0
+
+
+@app.command
+def demo(folder: Path = Path("demo"), /) -> int:
+    """Compare three small networks on handwritten digits, odd against even; needs no internet.
+
+    Parameters
+    ----------
+    folder
+        Where images and results are written.
+    """
+    from model_aggregation.demo import demo_settings
+
+    return _execute(demo_settings(folder))
+
+
+def _execute(settings: Settings) -> int:
+    from model_aggregation.engine import run as run_plan
+    from model_aggregation.texts import finding_lines, outcome_parts
+
+    made = _plan(settings)
+    reporter = _reporter()
+    for line in finding_lines(made):
+        reporter.message(line)
+    outcome = run_plan(made, reporter)
+    for part in outcome_parts(made, outcome):
+        _print(part)
+    return outcome.exit_code
+
+
+def _plan(settings: Settings) -> "Plan":
+    from model_aggregation.plan import PositiveClassError, make_plan
+
+    with _reporter().working() as reporter:
+        try:
+            return make_plan(settings, count=reporter.count)
+        except PositiveClassError as needed:
+            if not sys.stdin.isatty():
+                raise
+            classes = needed.classes
+    positive = _ask_for_positive(classes)
+    with _reporter().working() as reporter:
+        return make_plan(settings.model_copy(update={"positive": positive}), count=reporter.count)
+
+
+def _ask_for_positive(classes: tuple[str, ...]) -> str:
+    from rich.prompt import Prompt
+
+    return Prompt.ask("Which class is the positive one?", choices=list(classes), console=Console(stderr=True))
+
+
+def _reporter() -> Any:
+    from model_aggregation.progress import ConsoleReporter
+
+    return ConsoleReporter()
+
+
+def _print(content: Any) -> None:
+    console = Console(highlight=False, soft_wrap=isinstance(content, str))
+    console.print(content, markup=False) if isinstance(content, str) else console.print(content)
+
+
+def main() -> None:
+    """Run the command line and exit with its code; an error of ours is one message without a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a Japanese name must not stop a cp932 or ASCII console
+    try:
+        code = app(result_action="return_value")
+    except ModelAggregationError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        code = 130 if type(error).__name__ == "InterruptionError" else 1
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)  # noqa: T201
+        code = 130
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

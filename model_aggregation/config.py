@@ -1,0 +1,317 @@
+"""The settings: the one source of YAML keys, command-line flags, help texts and the documentation page.
+
+Every field is a YAML key and a flag of the same name (``batch_size`` is ``--batch-size``). ``Options`` holds what
+may be left out; ``Settings`` adds the data set and the models and is what a plan is made from. Recipes are named
+sets of settings: they stand below what is given and above the defaults.
+
+Knows nothing about files of settings (``settings_files``) or about what the values do.
+"""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from model_aggregation.errors import SettingsError
+
+DATA = Parameter(group="Data")
+MODEL = Parameter(group="Model")
+TRAINING = Parameter(group="Training")
+EVALUATION = Parameter(group="Evaluation")
+OUTPUT = Parameter(group="Output")
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "standard": {},  # the defaults below
+    "scratch": {  # no pretrained weights: everything is trained from the first step, at a higher rate
+        "pretrained": False,
+        "freeze": False,
+        "learning_rate": 1e-3,
+    },
+}
+"""Named sets of settings. What is given in a file or by a flag stands above them."""
+
+Source = Literal["torchvision", "timm"]
+TrainingLoss = Literal["cross_entropy", "bce_with_logits", "multi_margin", "focal", "cosine"]
+
+
+def _source(value: Any) -> Any:
+    return "torchvision" if value == "pytorch" else value  # the earlier program's word
+
+
+def _weights(value: Any) -> Any:
+    """Accept one file for the only model, or a mapping (or ``MODEL=FILE`` words) from model to file."""
+    if value is None:
+        return {}
+    if isinstance(value, str | Path):
+        value = [str(value)]
+    if isinstance(value, list | tuple):
+        words = [str(word).rpartition("=") for word in value]  # a file without a model has no "="
+        return {model: file for model, _, file in words}
+    return value
+
+
+class Options(BaseModel):
+    """Every setting that may be left out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), validate_default=True)
+
+    # --- data -----------------------------------------------------------------------------------------
+    positive: Annotated[str | None, DATA] = Field(
+        None,
+        description="Class counted as positive (two classes): sensitivity is the share of it that is found.",
+    )
+    group: Annotated[str | None, DATA] = Field(
+        None,
+        description="Unit that must not be torn apart, such as a patient: a column of the table, or a regular "
+        "expression on the path with a part named 'group', e.g. '(?P<group>P\\d+)_'.",
+    )
+    layout: Annotated[Literal["auto", "classes", "splits"], DATA] = Field(
+        "auto",
+        description="How a folder is read: 'classes' = DATA/class/image, 'splits' = DATA/train/class/image; "
+        "'auto' tells them apart and stops when it cannot.",
+    )
+    split: Annotated[Path | None, DATA] = Field(
+        None, description="Table (splits.csv) that says which image is for train, val and test."
+    )
+    test_share: Annotated[float, DATA] = Field(
+        0.2, gt=0, lt=1, description="Share of all images kept for the test, when the split is made here."
+    )
+    train_share: Annotated[float, DATA] = Field(
+        0.8,
+        gt=0,
+        lt=1,
+        description="Share of the remaining images used for training; the rest is validation.",
+    )
+    skip_unreadable: Annotated[bool, DATA] = Field(
+        False, description="Leave unreadable images out and record them, instead of stopping."
+    )
+    allow_duplicates: Annotated[bool, DATA] = Field(
+        False,
+        description="Go on although the same picture is in test and in another split; the report says so.",
+    )
+    channels: Annotated[Literal[1, 3], DATA] = Field(
+        3, description="Channels of the network's input: 3 (colour) or 1 (grey)."
+    )
+
+    # --- model ----------------------------------------------------------------------------------------
+    source: Annotated[Source, MODEL, BeforeValidator(_source)] = Field(
+        "torchvision", description="Library of models named without one ('pytorch' means torchvision)."
+    )
+    pretrained: Annotated[bool, MODEL] = Field(
+        True, description="Start from pretrained weights; without them from random ones."
+    )
+    weights: Annotated[dict[str, Path], MODEL, BeforeValidator(_weights), Parameter(accepts_keys=False)] = Field(
+        {},
+        description="File of pretrained weights (.safetensors, .pth) for the only model, or MODEL=FILE.",
+    )
+    image_size: Annotated[int | None, MODEL] = Field(
+        None, ge=8, description="Height and width in pixels that the network sees; default: the model's own."
+    )
+    normalize: Annotated[str, MODEL] = Field(
+        "model",
+        description="Mean and standard deviation: 'model' (its own), 'imagenet', 'half' (0.5 and 0.5), or numbers "
+        "for each channel as 'MEAN,…/STD,…'.",
+    )
+    transforms: Annotated[Path | None, MODEL] = Field(
+        None,
+        description="Python file with 'train' and 'val', each a callable from a PIL image to a tensor; takes the "
+        "place of resizing, augmentation and normalisation.",
+    )
+
+    # --- training -------------------------------------------------------------------------------------
+    recipe: Annotated[str, TRAINING] = Field(
+        "standard", description=f"Named set of settings to start from: {', '.join(RECIPES)}."
+    )
+    epochs: Annotated[int, TRAINING] = Field(10, ge=1, description="Passes over the training images.")
+    batch_size: Annotated[int, TRAINING] = Field(32, ge=1, description="Images per batch.")
+    accumulate: Annotated[int, TRAINING] = Field(
+        1, ge=1, description="Batches whose gradients are added up before a step."
+    )
+    optimizer: Annotated[Literal["adamw", "adam", "sgd"], TRAINING] = Field("adamw", description="Optimiser.")
+    learning_rate: Annotated[float, TRAINING] = Field(3e-4, gt=0, description="Highest learning rate.")
+    weight_decay: Annotated[float | None, TRAINING] = Field(
+        None, ge=0, description="Weight decay; default: 0.01 for adamw, 0 for adam and sgd."
+    )
+    momentum: Annotated[float, TRAINING] = Field(0.9, ge=0, lt=1, description="Momentum (sgd only).")
+    schedule: Annotated[Literal["cosine", "constant"], TRAINING] = Field(
+        "cosine", description="Course of the learning rate after the warm-up."
+    )
+    warmup_epochs: Annotated[float, TRAINING] = Field(
+        0.5, ge=0, description="Epochs in which the learning rate rises from near 0 to its highest value."
+    )
+    loss: Annotated[TrainingLoss, TRAINING] = Field(
+        "cross_entropy", description="Loss; 'bce_with_logits' takes one-hot targets."
+    )
+    label_smoothing: Annotated[float, TRAINING] = Field(
+        0.0, ge=0, lt=1, description="Label smoothing (cross_entropy only)."
+    )
+    focal_gamma: Annotated[float, TRAINING] = Field(2.0, ge=0, description="Focusing of the loss 'focal'.")
+    class_weights: Annotated[Literal["none", "balanced"], TRAINING] = Field(
+        "none", description="'balanced' weighs each class by the inverse of its share of the training images."
+    )
+    freeze: Annotated[bool, TRAINING] = Field(
+        True, description="Train only the new head at first; without pretrained weights nothing is frozen."
+    )
+    thaw_at: Annotated[int | None, TRAINING] = Field(
+        1, ge=0, description="Epoch (from 0) from which the whole network is trained; none: never."
+    )
+    augmentation: Annotated[Literal["none", "horizontal", "flips"], TRAINING] = Field(
+        "horizontal",
+        description="Random changes of training images: mirrored, or mirrored and upside down (flips).",
+    )
+    clip_gradient: Annotated[float | None, TRAINING] = Field(
+        None, gt=0, description="Largest norm of the gradient; default: no limit."
+    )
+    patience: Annotated[int | None, TRAINING] = Field(
+        None, ge=1, description="Stop after so many epochs without a better validation; default: never."
+    )
+    best_by: Annotated[Literal["loss", "accuracy", "balanced_accuracy", "auc"], TRAINING] = Field(
+        "loss", description="What makes an epoch the best, on validation images."
+    )
+    save_every: Annotated[int | None, TRAINING] = Field(
+        None, ge=1, description="Keep the weights of every so many epochs in models/; default: none."
+    )
+    seed: Annotated[int, TRAINING] = Field(
+        0, ge=0, lt=2**31, description="Seed of the split, the first weights, the order and the resamples."
+    )
+    device: Annotated[str, TRAINING] = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
+    precision: Annotated[Literal["32", "bf16", "16"], TRAINING] = Field(
+        "32", description="Arithmetic: 32-bit floats, or mixed with bfloat16 or float16."
+    )
+    workers: Annotated[int | None, TRAINING] = Field(
+        None, ge=0, description="Processes that decode images; default: one per core, at most 8."
+    )
+
+    # --- evaluation -----------------------------------------------------------------------------------
+    primary_metric: Annotated[str | None, EVALUATION] = Field(
+        None,
+        description="Metric that ranks models; default: auc for two classes, balanced_accuracy for more.",
+    )
+    cutoff_on: Annotated[Literal["validation", "test"], EVALUATION] = Field(
+        "validation", description="Images that the cutoff is chosen on; 'test' makes results exploratory."
+    )
+    cutoff_rule: Annotated[
+        Literal["balanced_accuracy", "fixed", "youden", "min_sensitivity", "min_specificity", "cost"],
+        EVALUATION,
+    ] = Field("balanced_accuracy", description="How the cutoff of two classes is chosen.")
+    cutoff_value: Annotated[float, EVALUATION] = Field(0.5, ge=0, le=1, description="The cutoff for the rule 'fixed'.")
+    cutoff_target: Annotated[float, EVALUATION] = Field(
+        0.95, gt=0, lt=1, description="The rate that 'min_sensitivity' or 'min_specificity' must reach."
+    )
+    cutoff_cost: Annotated[float, EVALUATION] = Field(
+        1.0, gt=0, description="Cost of a missed positive for the rule 'cost'; a false alarm costs 1."
+    )
+    cutoff_lower: Annotated[float, EVALUATION] = Field(0.4, ge=0, le=1, description="Lowest cutoff allowed.")
+    cutoff_upper: Annotated[float, EVALUATION] = Field(0.6, ge=0, le=1, description="Highest cutoff allowed.")
+    plot_settings: Annotated[Path | None, EVALUATION] = Field(
+        None, description="YAML with title, xlabel, ylabel, cutoff_ll and cutoff_ul of the ROC figure."
+    )
+
+    # --- output ---------------------------------------------------------------------------------------
+    name: Annotated[str | None, OUTPUT] = Field(
+        None,
+        description="Name of the run, for a comparison of the group; default: made from the data folder.",
+    )
+    comparison: Annotated[str | None, OUTPUT] = Field(
+        None, description="Existing or new comparison (group) that a single run is put into."
+    )
+    log_folder: Annotated[Path, OUTPUT] = Field(Path("log"), description="Folder that holds all results.")
+    cache_folder: Annotated[Path | None, OUTPUT] = Field(
+        None, description="Folder for decoded images; default: the user's cache folder."
+    )
+    tensorboard: Annotated[bool, OUTPUT] = Field(True, description="Write TensorBoard events to runs/.")
+
+    def given(self) -> dict[str, Any]:
+        """Return only the settings that were given, not the defaults."""
+        return {key: getattr(self, key) for key in self.model_fields_set}
+
+
+class Settings(Options):
+    """Complete settings of one model or of a comparison: exactly one of ``model`` and ``models`` is given."""
+
+    data: Path = Field(description="Folder of images or table (.csv, .parquet) with the columns path, label.")
+    model: str | None = Field(None, description="The model of a single run: torchvision:NAME or timm:NAME.")
+    models: tuple[str, ...] = Field((), description="The models of a comparison.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _start_from_recipe(cls, given: Any) -> Any:
+        recipe = given.get("recipe", "standard")
+        if recipe not in RECIPES:
+            raise ValueError(f"recipe: '{recipe}' is unknown; {nearest(recipe, RECIPES)}")
+        return {**RECIPES[recipe], **given}
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> "Settings":
+        problems = []
+        if bool(self.model) == bool(self.models):
+            problems.append("give either 'model' (one run) or 'models' (a comparison)")
+        if self.comparison and self.models:
+            problems.append("'comparison' belongs to a single run; a comparison is named with 'name'")
+        if self.cutoff_lower > self.cutoff_upper:
+            problems.append(f"cutoff_lower ({self.cutoff_lower}) is above cutoff_upper ({self.cutoff_upper})")
+        if self.label_smoothing and self.loss != "cross_entropy":
+            problems.append(f"label_smoothing works with loss cross_entropy only, not {self.loss}")
+        if "" in self.weights and (len(self.weights) > 1 or len(self.models) > 1):
+            problems.append("weights: several models need MODEL=FILE for each file")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    @property
+    def is_comparison(self) -> bool:
+        """Whether the result is a group of runs."""
+        return bool(self.models)
+
+
+def make_settings(**given: Any) -> Settings:
+    """Return checked settings; all problems are reported at once, in the words of the keys.
+
+    Raises
+    ------
+    SettingsError
+        For an unknown key (the nearest one is named), a value out of range, or values that exclude each other.
+
+    >>> make_settings(data="images", model="resnet18", epochs=3).epochs
+    3
+    >>> make_settings(data="images", model="resnet18", epoch=3)
+    Traceback (most recent call last):
+    ...
+    model_aggregation.errors.SettingsError: The settings cannot be used:
+      - epoch: unknown; did you mean epochs?
+    """
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise SettingsError("The settings cannot be used:", problems_of(error)) from error
+
+
+def problems_of(error: ValidationError) -> list[str]:
+    """Return the findings of pydantic as sentences of ours, one for each setting."""
+    problems = []
+    for finding in error.errors():
+        key = ".".join(str(part) for part in finding["loc"])
+        if finding["type"] == "extra_forbidden":
+            problems.append(f"{key}: unknown; {nearest(key, Settings.model_fields)}")
+        elif finding["type"] == "missing":
+            problems.append(f"{key}: missing; {Settings.model_fields[key].description}")
+        elif not key:
+            problems.extend(str(finding["ctx"]["error"]).split("; ") if "ctx" in finding else [finding["msg"]])
+        else:
+            problems.append(f"{key}: {finding['msg'].lower()}, but {finding['input']!r} was given")
+    return problems
+
+
+def nearest(word: str, known: Any) -> str:
+    """Return "did you mean …?" for the nearest known word, or the list of what is known.
+
+    >>> nearest("epoch", ["epochs", "seed"])
+    'did you mean epochs?'
+    """
+    known = [str(name) for name in known]
+    matches = get_close_matches(word, known, n=3, cutoff=0.6)
+    if matches:
+        return f"did you mean {' or '.join(matches)}?"
+    return f"known are {', '.join(known)}" if len(known) <= 30 else "nothing known is near to it"

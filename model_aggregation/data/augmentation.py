@@ -1,0 +1,59 @@
+"""Random changes of training images, drawn for each image of a batch by itself; and a user's own transforms."""
+
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from model_aggregation.errors import SettingsError
+
+Transform = Callable[[Any], Any]
+
+
+def augment(images: Tensor, name: str, generator: torch.Generator) -> Tensor:
+    """Return a changed copy of a batch (N, C, H, W).
+
+    ``horizontal`` mirrors each image with probability 1/2; ``flips`` also turns each upside down with
+    probability 1/2 of its own; ``none`` returns the batch as it is.
+    """
+    if name == "none":
+        return images
+    images = _flip_some(images, dimension=3, generator=generator)
+    return _flip_some(images, dimension=2, generator=generator) if name == "flips" else images
+
+
+def _flip_some(images: Tensor, *, dimension: int, generator: torch.Generator) -> Tensor:
+    chosen = torch.rand(len(images), generator=generator) < 0.5
+    return torch.where(chosen.view(-1, 1, 1, 1), images.flip(dimension), images)
+
+
+def load_transforms(path: Path) -> dict[str, Transform]:
+    """Run a user's Python file and return its ``train`` and ``val`` transforms (PIL image to tensor).
+
+    The earlier program's form, a dict ``use_transform`` with the keys ``train`` and ``val``, is read too.
+
+    Raises
+    ------
+    SettingsError
+        If the file cannot be run or gives no such transforms.
+    """
+    specification = importlib.util.spec_from_file_location("user_transforms", path)
+    if specification is None or specification.loader is None:
+        raise SettingsError(f"transforms: {path} is no Python file.")
+    module = importlib.util.module_from_spec(specification)
+    try:
+        specification.loader.exec_module(module)
+    except Exception as error:
+        raise SettingsError(f"transforms: running {path} failed: {type(error).__name__}: {error}") from error
+    given = getattr(module, "use_transform", None) or vars(module)
+    found = {name: given.get(name) for name in ("train", "val")}
+    missing = [name for name, transform in found.items() if not callable(transform)]
+    if missing:
+        raise SettingsError(
+            f"transforms: {path} must define 'train' and 'val' (or a dict 'use_transform' with both), each a "
+            f"callable from a PIL image to a tensor; missing or not callable: {', '.join(missing)}."
+        )
+    return found  # type: ignore[return-value]

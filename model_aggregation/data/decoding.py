@@ -1,0 +1,307 @@
+"""From an image file to 8-bit pixels, by one documented rule.
+
+What a file holds decides, not its suffix. The first frame is taken, the orientation of EXIF is applied, and
+every pixel mode is brought to 8 bits so:
+
+===========================  ============================================================================
+in the file                  becomes
+===========================  ============================================================================
+8-bit grey, RGB, palette     as it is; RGB to one channel by ITU-R 601 luma (0.299 R + 0.587 G + 0.114 B)
+1 bit                        0 and 255
+transparency of any kind     laid on black, so that what lies hidden under transparent pixels has no effect
+CMYK, YCbCr, HSV             Pillow's formula without colour profile
+LAB                          sRGB by LittleCMS
+16-bit grey                  rint(value · 255 / 65535): the full range of 16 bits, whatever the image uses;
+                             a 12-bit TIFF by its own full range, 4095
+16 bits per colour           the upper 8 bits (done by Pillow)
+integer of 32 bits, signed   as 16-bit grey when all values lie in 0..65535, else from the image's own
+                             minimum and maximum to 0 and 255
+float                        value · 255 when all values lie in [0, 1], else from the image's own minimum
+                             and maximum to 0 and 255; NaN or infinity make the image unreadable
+===========================  ============================================================================
+
+Embedded colour profiles are not applied. An EXIF block that cannot be parsed says nothing: the image stays as
+stored. Formats that Pillow hands to other programs (EPS to Ghostscript) or knows by name only are not opened.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from model_aggregation.errors import DataError, SettingsError
+
+Channels = Literal[1, 3]
+
+# A literal, so that which files count as images does not depend on the Pillow that is installed.
+IMAGE_SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in (
+        *(
+            "apng",
+            "avif",
+            "avifs",
+            "blp",
+            "bmp",
+            "bw",
+            "cur",
+            "dcx",
+            "dds",
+            "dib",
+            "fit",
+            "fits",
+            "flc",
+            "fli",
+        ),
+        *("ftc", "ftu", "gbr", "gif", "icb", "icns", "ico", "im", "j2c", "j2k", "jfif", "jp2", "jpc", "jpe"),
+        *("jpeg", "jpf", "jpg", "jpx", "mpo", "msp", "pbm", "pcd", "pcx", "pfm", "pgm", "png", "pnm", "ppm"),
+        *(
+            "psd",
+            "pxr",
+            "qoi",
+            "ras",
+            "rgb",
+            "rgba",
+            "sgi",
+            "tga",
+            "tif",
+            "tiff",
+            "vda",
+            "vst",
+            "webp",
+            "xbm",
+        ),
+        "xpm",
+    )
+)
+FOREIGN_IMAGE_SUFFIXES = frozenset(
+    f".{suffix}"
+    for suffix in (
+        *(
+            "3fr",
+            "arw",
+            "cr2",
+            "cr3",
+            "czi",
+            "dcm",
+            "dicom",
+            "dng",
+            "eps",
+            "exr",
+            "hdr",
+            "heic",
+            "heif",
+            "ima",
+        ),
+        *(
+            "jxl",
+            "lif",
+            "mha",
+            "mhd",
+            "mrxs",
+            "nd2",
+            "ndpi",
+            "nef",
+            "nii",
+            "nrrd",
+            "oib",
+            "oif",
+            "orf",
+            "pdf",
+        ),
+        *("raf", "raw", "rw2", "scn", "svg", "svs", "vsi", "wmf"),
+    )
+)
+"""Suffixes of images that this program does not read; such files are ignored, but with a warning."""
+
+_USUAL_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
+_REFUSED_FORMATS = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"})
+_ORIENTATION_TAG = 0x0112
+_PHOTOMETRIC_TAG = 262
+_BITS_PER_SAMPLE_TAG = 258
+_TRANSPOSE_BY_ORIENTATION = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+INTERPOLATIONS = {
+    "nearest": Image.Resampling.NEAREST,
+    "bilinear": Image.Resampling.BILINEAR,
+    "bicubic": Image.Resampling.BICUBIC,
+    "lanczos": Image.Resampling.LANCZOS,
+}
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """An 8-bit image, oriented, and the file's own mode and format in Pillow's words."""
+
+    image: Image.Image
+    mode: str
+    format: str
+
+
+def open_image(path: Path | str, *, channels: Channels) -> Image.Image:
+    """Read one image file as mode ``L`` (1 channel) or ``RGB`` (3 channels), oriented, first frame.
+
+    Raises
+    ------
+    DataError
+        When the file cannot be read whole, with Pillow's reason. Nothing is ever filled in.
+    """
+    return decode_bytes(read_bytes(path), path, channels=channels).image
+
+
+def decode(path: Path | str, *, channels: Channels) -> np.ndarray:
+    """Read one image file as an array (H, W, channels), uint8, contiguous. Raises like :func:`open_image`."""
+    pixels = np.asarray(open_image(path, channels=channels))
+    return np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], channels))
+
+
+def resize_image(image: Image.Image, size: tuple[int, int], interpolation: str) -> Image.Image:
+    """Squash an image to ``size`` = (width, height), antialiased (``nearest`` has no antialiasing).
+
+    >>> resize_image(Image.new("L", (50, 20)), (10, 8), "bilinear").size
+    (10, 8)
+    """
+    if interpolation not in INTERPOLATIONS:
+        raise SettingsError(f"interpolation {interpolation!r} is none of {', '.join(INTERPOLATIONS)}")
+    return image.resize(size, INTERPOLATIONS[interpolation])
+
+
+def read_bytes(path: Path | str) -> bytes:
+    """Read a file whole, or raise a ``DataError`` with the operating system's reason."""
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as reason:
+        text = getattr(reason, "strerror", None) or str(reason)
+        raise DataError(f"{path}: cannot be read: {text}") from reason
+
+
+def decode_bytes(data: bytes, path: Path | str, *, channels: Channels) -> DecodedImage:
+    """Decode the content of one image file, as :func:`open_image`; ``path`` is only for the message."""
+    if channels not in (1, 3):
+        raise ValueError(f"images have 1 or 3 channels here, not {channels!r}")
+    try:
+        image = _open(data)
+        mode, image_format = image.mode, image.format or ""
+        image.load()
+        orientation = _orientation(image)
+        eight_bit = to_eight_bit(image, channels=channels)
+        if orientation in _TRANSPOSE_BY_ORIENTATION:
+            eight_bit = eight_bit.transpose(_TRANSPOSE_BY_ORIENTATION[orientation])
+    except Exception as reason:  # a damaged file can raise anything from a decoder
+        raise DataError(f"{path}: cannot be read: {_reason_text(reason, data)}") from reason
+    return DecodedImage(eight_bit, mode, image_format)
+
+
+def count_frames(data: bytes) -> int | None:
+    """Return how many frames or pages an image file holds, or None when they cannot be counted."""
+    try:
+        return int(getattr(_open(data), "n_frames", 1))
+    except Exception:  # noqa: BLE001 - the first frame was read; a damaged later one raises anything
+        return None
+
+
+def to_eight_bit(image: Image.Image, *, channels: Channels) -> Image.Image:
+    """Bring a loaded image of any mode to ``L`` or ``RGB`` by the table of this module.
+
+    Raises
+    ------
+    ValueError
+        When a float image holds NaN or infinity.
+
+    >>> to_eight_bit(Image.new("RGBA", (1, 1), (200, 100, 50, 51)), channels=3).getpixel((0, 0))
+    (40, 20, 10)
+    """
+    wanted: str = "L" if channels == 1 else "RGB"
+    if image.mode.startswith("I") or image.mode == "F":
+        return _scaled_grey(image).convert(wanted)
+    if image.has_transparency_data:
+        rgba = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
+        on_black = Image.new("RGB", image.size)
+        on_black.paste(rgba.convert("RGB"), mask=rgba.getchannel("A"))
+        return on_black.convert(wanted)
+    if image.mode == "L":
+        return image.convert(wanted)
+    return image.convert("RGB").convert(wanted)
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        return Image.open(BytesIO(data), formats=_USUAL_FORMATS)
+    except UnidentifiedImageError:
+        return Image.open(BytesIO(data), formats=_other_formats())
+
+
+@cache
+def _other_formats() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in Image.ID if name not in _REFUSED_FORMATS and name not in _USUAL_FORMATS)
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 when there is none; call it after load, for PNG may store EXIF last."""
+    try:
+        return int(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # noqa: BLE001 - EXIF written by cameras and editors is broken in many ways
+        return 1
+
+
+def _scaled_grey(image: Image.Image) -> Image.Image:
+    values = np.asarray(image)
+    transparent = image.info.get("transparency") if image.mode.startswith("I;16") else None
+    grey = _scaled_to_255(values, image)
+    if isinstance(transparent, int):
+        grey[values == transparent] = 0
+    return Image.fromarray(grey)
+
+
+def _scaled_to_255(values: np.ndarray, image: Image.Image) -> np.ndarray:
+    if image.mode == "F":
+        return _float_to_255(values)
+    values = values.astype(np.float64)
+    low, high = values.min(), values.max()
+    if low < 0 or high > 65535:
+        return _stretched(values, low, high)
+    tags: Any = getattr(image, "tag_v2", {})
+    full_scale = 4095.0 if tags.get(_BITS_PER_SAMPLE_TAG) == (12,) else 65535.0
+    if tags.get(_PHOTOMETRIC_TAG) == 0:  # white is zero: Pillow inverts this for 8 bits, not for 16
+        values = full_scale - values
+    return np.rint(values * (255 / full_scale)).astype(np.uint8)
+
+
+def _float_to_255(values: np.ndarray) -> np.ndarray:
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("the image holds NaN or infinite values")
+    low, high = values.min(), values.max()
+    if low < 0 or high > 1:
+        return _stretched(values, low, high)
+    return np.rint(values * 255).astype(np.uint8)
+
+
+def _stretched(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Map ``low`` to 0 and ``high`` to 255; an image of one value becomes black."""
+    scale = 255 / (high - low) if high > low else 0.0
+    return np.rint((values - low) * scale).astype(np.uint8)
+
+
+def _reason_text(reason: Exception, data: bytes) -> str:
+    if not data:
+        return "the file is empty"
+    if data.startswith(b"version https://git-lfs"):
+        return "it is a Git LFS pointer, not the image; fetch the image with: git lfs pull"
+    if isinstance(reason, UnidentifiedImageError):  # Pillow's own text holds a memory address
+        return "its content is no image format that is read here"
+    if isinstance(reason, MemoryError):
+        return "not enough memory for its pixels"
+    return str(reason) or type(reason).__name__

@@ -1,0 +1,113 @@
+"""The table of images that everything else works from: one row per image, sorted by id."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from model_aggregation import files
+
+SPLITS = ("train", "val", "test")
+OWN_COLUMNS = ("id", "path", "label", "split", "group")
+INSPECTION_COLUMNS = (
+    "readable",
+    "width",
+    "height",
+    "mode",
+    "format",
+    "frames",
+    "bytes",
+    "content_hash",
+    "pixel_hash",
+    "value_range",
+    "remark",
+    "error",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class ImageTable:
+    """Which images there are, with their labels, splits and groups.
+
+    Attributes
+    ----------
+    root
+        The folder that the ids are relative to, absolute.
+    frame
+        One row per image, sorted by id. ``id`` (path relative to the root, ``/``, NFC; an absolute path for
+        a listed file outside the root), ``path`` (absolute, as on disk), ``label``, ``split`` (``train``,
+        ``val``, ``test`` or empty), ``group`` (empty when unknown), the metadata columns; after the
+        inspection also ``INSPECTION_COLUMNS``: ``readable``; ``width`` and ``height`` in pixels after
+        orientation; ``mode`` and ``format`` of the file; ``frames``; ``bytes``; ``content_hash`` (SHA-256 of
+        the file); ``pixel_hash`` (SHA-256 of size and RGB pixels); ``value_range`` (largest minus smallest
+        8-bit value, of the channel where it is widest); ``remark`` (what Pillow warned of); ``error``.
+    classes
+        All class names, sorted; a class folder without images is among them.
+    ignored
+        Files and folders that were left aside, each as ``relative path: why``.
+    """
+
+    root: Path
+    frame: pd.DataFrame
+    classes: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def presplit(self) -> bool:
+        """Whether images have splits already."""
+        return bool((self.frame["split"] != "").any())
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether the group of the images is known."""
+        return bool((self.frame["group"] != "").any())
+
+    @property
+    def inspected(self) -> bool:
+        """Whether the files have been read, so that ``INSPECTION_COLUMNS`` are there."""
+        return "content_hash" in self.frame
+
+    @property
+    def metadata_columns(self) -> tuple[str, ...]:
+        """The user's own columns (site, scanner, age band …), in the order of the table."""
+        own = {*OWN_COLUMNS, *INSPECTION_COLUMNS}
+        return tuple(column for column in self.frame.columns if column not in own)
+
+    def readable(self) -> pd.DataFrame:
+        """Return the rows not found unreadable, in id order."""
+        if "readable" not in self.frame:
+            return self.frame
+        return self.frame[self.frame["readable"].astype(bool)]
+
+    def part(self, split: str) -> pd.DataFrame:
+        """Return the readable rows of one split, in id order, with a fresh index."""
+        if split not in SPLITS:
+            raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
+        rows = self.readable()
+        return rows[rows["split"] == split].reset_index(drop=True)
+
+    def counts(self) -> pd.DataFrame:
+        """Return the number of readable images, one row per class, one column per split.
+
+        Images without a split are counted in a fourth column ``unsplit`` when there are any.
+        """
+        rows = self.readable()
+        table = pd.crosstab(rows["label"], rows["split"].replace({"": "unsplit"}))
+        columns = [*SPLITS, *(["unsplit"] if "unsplit" in table.columns else [])]
+        table = table.reindex(index=list(self.classes), columns=columns, fill_value=0).astype(int)
+        return table.rename_axis(index="label", columns=None)
+
+    def fingerprint(self) -> str:
+        """Return a SHA-256 that changes when an image, a name, a label, a split or a group changes.
+
+        Raises
+        ------
+        ValueError
+            Before the inspection, when the content of the files is not known.
+        """
+        if not self.inspected:
+            raise ValueError("the fingerprint covers the content of the files: inspect the table first")
+        columns = ["id", "label", "split", "group", "content_hash"]
+        rows = sorted(self.frame[columns].astype(str).to_numpy().tolist())
+        return files.content_hash(json.dumps(rows, ensure_ascii=True).encode("ascii"))

@@ -1,0 +1,195 @@
+"""Splitting into train, val and test: stratified by class, groups and equal pictures kept whole.
+
+What is never torn apart is a *unit*: the images joined by a group or by equal pixels, directly or through
+others. The order of the units comes from a hash of the seed and their names, and all arithmetic is in whole
+numbers, so the same images give the same split on every platform and in every order of the files.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from model_aggregation import files
+from model_aggregation.data.allocation import Unit, allocate
+from model_aggregation.data.image_table import SPLITS, ImageTable
+from model_aggregation.data.table_file import as_text, locate, read_table, require_columns
+from model_aggregation.errors import DataError, SettingsError
+
+MILLION = 1_000_000
+SPLIT_COLUMNS = ("id", "label", "group", "split", "content_hash", "readable")
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How an automatic split is made.
+
+    Attributes
+    ----------
+    test_share
+        Share of all images that goes to test, 0 up to below 1.
+    train_share
+        Share of the rest that goes to train, above 0 up to 1; what remains goes to val.
+    seed
+        Another seed gives another split.
+    """
+
+    test_share: float = 0.2
+    train_share: float = 0.8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        problems = []
+        if not 0 <= self.test_share < 1:
+            problems.append(f"test share must be at least 0 and below 1, not {self.test_share}")
+        if not 0 < self.train_share <= 1:
+            problems.append(f"train share must be above 0 and at most 1, not {self.train_share}")
+        if problems:
+            raise SettingsError("no images can be split so", problems)
+
+    def millionths(self) -> dict[str, int]:
+        """Return the share of each split in millionths of all images.
+
+        >>> SplitRule().millionths()
+        {'train': 640000, 'val': 160000, 'test': 200000}
+        """
+        test = round(self.test_share * MILLION)
+        train = round((MILLION - test) * self.train_share)
+        return {"train": train, "val": MILLION - test - train, "test": test}
+
+
+def split_images(table: ImageTable, rule: SplitRule) -> ImageTable:
+    """Give every readable image of an inspected table a split; unreadable ones keep none.
+
+    Each class is divided by the shares of the rule as nearly as whole units allow. A class of three or more
+    units gets an image in each split (two: train and test; one: train), unless mixed groups prevent it.
+
+    Raises
+    ------
+    DataError
+        When the table has splits already, or no readable image.
+    """
+    if table.presplit:
+        raise DataError("the images have splits already; an automatic split would replace them")
+    if not table.inspected:
+        raise ValueError("inspect the table before splitting it: equal pictures must stay together")
+    rows = table.readable().sort_values("id", kind="stable")  # the first id of a unit gives its hash
+    if rows.empty:
+        raise DataError(f"{table.root} holds no readable image")
+    units = _units(rows, rule.seed)
+    split_of_unit = np.array(allocate(units.content, rule.millionths()))
+    frame = table.frame.copy()
+    frame["split"] = ""
+    frame.loc[rows.index, "split"] = split_of_unit[units.of_row]
+    return replace(table, frame=frame)
+
+
+def apply_split(table: ImageTable, split_file: Path) -> ImageTable:
+    """Take the splits from a CSV or Parquet file with the columns ``id`` or ``path``, and ``split``.
+
+    Where the file also has ``label``, ``group`` or ``content_hash``, they must agree with the images; groups
+    are taken over when the table knows none. Only an unreadable image may be without a split.
+
+    Raises
+    ------
+    DataError
+        With every difference at once: images that only one side has or that come twice, wrong splits.
+    """
+    given = read_table(split_file)
+    key = "id" if "id" in given.columns else "path"
+    require_columns(given, [key, "split"], split_file)
+    columns = [name for name in ("split", "label", "group", "content_hash") if name in given.columns]
+    given_text = pd.DataFrame({name: as_text(given[name]) for name in columns})
+    names = as_text(given[key])
+    given_text["id"] = names if key == "id" else [locate(text, table.root)[0] for text in names]
+    problems = _differences(table, given_text)
+    if problems:
+        raise DataError(f"{split_file} does not fit the images of {table.root}", problems)
+    by_id = given_text.set_index("id").reindex(table.frame["id"])
+    frame = table.frame.copy()
+    frame["split"] = by_id["split"].to_numpy()
+    if not table.has_groups and "group" in by_id:
+        frame["group"] = by_id["group"].to_numpy()
+    return replace(table, frame=frame)
+
+
+def write_split(table: ImageTable, path: Path) -> None:
+    """Write the splits as CSV (``id,label,group,split,content_hash,readable``), to edit and to feed back."""
+    files.write_csv(path, table.frame.reindex(columns=list(SPLIT_COLUMNS)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Units:
+    """The units in the order of their hashes, and the position of each row's unit."""
+
+    content: list[Unit]
+    of_row: np.ndarray
+
+
+def _units(rows: pd.DataFrame, seed: int) -> _Units:
+    component = _components(rows)
+    first_ids = rows["id"].groupby(component).first()
+    hashes = [hashlib.sha256(f"{seed}\0{name}".encode()).digest() for name in first_ids]
+    order = sorted(range(len(hashes)), key=hashes.__getitem__)
+    position = np.empty(len(order), dtype=np.int64)
+    position[order] = np.arange(len(order))
+    of_row = position[component]
+    content: list[Counter[str]] = [Counter() for _ in order]
+    for unit, label in zip(of_row.tolist(), rows["label"], strict=True):
+        content[unit][label] += 1
+    return _Units([tuple(sorted(unit.items())) for unit in content], of_row)
+
+
+def _components(rows: pd.DataFrame) -> np.ndarray:
+    """Number the units 0, 1, …: the connected components of images, groups and pictures."""
+    count = len(rows)
+    picture = pd.factorize(rows["pixel_hash"])[0] + count
+    group = pd.factorize(rows["group"])[0] + picture.max() + 1
+    grouped = (rows["group"] != "").to_numpy()
+    image = np.arange(count)
+    start = np.concatenate([image, image[grouped]])
+    end = np.concatenate([picture, group[grouped]])
+    nodes = int(group.max()) + 1
+    graph = coo_matrix((np.ones(len(start), dtype=bool), (start, end)), shape=(nodes, nodes))
+    labels = connected_components(graph, directed=False)[1][:count]
+    return pd.factorize(labels)[0]
+
+
+def _differences(table: ImageTable, given: pd.DataFrame) -> list[str]:
+    frame = table.frame
+    known, listed = set(frame["id"]), set(given["id"])
+    problems = [
+        f"more than once in the file: {name}" for name in given.loc[given["id"].duplicated(), "id"].unique()
+    ]
+    problems += [f"not in the file: {name}" for name in frame.loc[~frame["id"].isin(listed), "id"]]
+    problems += [f"not among the images: {name}" for name in given.loc[~given["id"].isin(known), "id"]]
+    both = frame.merge(given, on="id", suffixes=("", "_given"))
+    wrong = both[~both["split_given"].isin(["", *SPLITS])]
+    problems += [
+        _not_one_of_splits(name, split) for name, split in zip(wrong["id"], wrong["split_given"], strict=True)
+    ]
+    unreadable = ~both["readable"].astype(bool) if "readable" in both else pd.Series(False, index=both.index)
+    problems += [f"no split: {name}" for name in both.loc[(both["split_given"] == "") & ~unreadable, "id"]]
+    for column in ("label", "group", "content_hash"):
+        if f"{column}_given" in both and (column != "group" or table.has_groups):
+            problems += _contradictions(both, column)
+    return problems
+
+
+def _not_one_of_splits(name: str, split: str) -> str:
+    return f"split {split!r} is none of {', '.join(SPLITS)}: {name}"
+
+
+def _contradictions(both: pd.DataFrame, column: str) -> list[str]:
+    what = {"content_hash": "content of the file"}.get(column, column)
+    differ = both[both[column] != both[f"{column}_given"]]
+    values: Sequence[tuple[str, str, str]] = list(
+        zip(differ["id"], differ[column], differ[f"{column}_given"], strict=True)
+    )
+    return [f"{what} is {here[:40]!r}, the file says {there[:40]!r}: {name}" for name, here, there in values]

@@ -1,0 +1,103 @@
+"""The machine and the software that a run was made with."""
+
+import importlib.metadata
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from model_aggregation.config import Settings
+from model_aggregation.errors import SettingsError
+
+_PACKAGES = (
+    "model_aggregation", "torch", "torchvision", "timm", "lightning-fabric", "numpy", "pandas", "pillow",
+    "scikit-learn", "scipy", "statsmodels",
+)  # fmt: skip
+_PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+
+
+def make_fabric(settings: Settings) -> Fabric:
+    """Return Fabric for the device and precision of the settings.
+
+    Raises
+    ------
+    SettingsError
+        If the device is unknown or not there.
+    """
+    accelerator, devices = device_choice(settings.device)
+    return Fabric(accelerator=accelerator, devices=devices, precision=_PRECISIONS[settings.precision])  # type: ignore[arg-type]
+
+
+def device_choice(device: str) -> tuple[str, Any]:
+    """Return accelerator and devices for Fabric: 'auto' takes CUDA, then Apple's GPU, then the CPU.
+
+    >>> device_choice("cpu")
+    ('cpu', 1)
+    """
+    kind, _, number = device.partition(":")
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return next(name for name in ("cuda", "mps", "cpu") if there[name]), 1
+    if kind not in there or (number and not number.isdigit()):
+        raise SettingsError(f"--device: expected auto, cpu, cuda, cuda:NUMBER or mps, but '{device}' was given.")
+    if not there[kind]:
+        raise SettingsError(
+            f"--device {device}: this machine or this build of PyTorch has no {kind}; try --device cpu."
+        )
+    if kind == "cuda" and number:
+        if int(number) >= torch.cuda.device_count():
+            raise SettingsError(f"--device {device}: there are {torch.cuda.device_count()} CUDA devices, from cuda:0.")
+        return "cuda", [int(number)]
+    return kind, 1
+
+
+def describe_environment(fabric: Fabric) -> dict[str, Any]:
+    """Return versions, device, threads, the command and the program's git state, ready for JSON."""
+    device = fabric.device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "device": str(device),
+        "device_name": name,
+        "threads": torch.get_num_threads(),
+        "platform": platform.platform(),
+        "command": shlex.join(sys.argv),
+        "git": _git_state(),
+        "versions": versions(),
+    }
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that numbers depend on."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+@cache
+def _git_state() -> str | None:
+    """Return the commit of the program's own checkout, with ``+`` when files are changed; None outside of git."""
+    git = shutil.which("git")
+    folder = Path(__file__).resolve().parent
+    if git is None or not (folder.parent / ".git").exists():
+        return None
+    outputs = []
+    for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"]):
+        result = subprocess.run(  # noqa: S603  (fixed words, no shell)
+            [git, "-C", str(folder), *words], capture_output=True, text=True, encoding="utf-8", check=False
+        )
+        if result.returncode:
+            return None
+        outputs.append(result.stdout.strip())
+    return outputs[0] + ("+" if outputs[1] else "")

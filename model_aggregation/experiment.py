@@ -1,0 +1,270 @@
+"""The story of one run: build, train, predict, evaluate, save.
+
+``execute`` needs only a plan and one of its runs; it runs in this process and writes one run folder.
+"""
+
+import time
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from lightning_fabric import Fabric
+
+from model_aggregation.analysis import evaluate_run
+from model_aggregation.data.image_store import PixelRule, open_store
+from model_aggregation.data.loading import ImageSource, image_source
+from model_aggregation.environment import describe_environment, make_fabric, versions
+from model_aggregation.files import write_csv, write_json, write_text
+from model_aggregation.models.build import Network, build_network
+from model_aggregation.models.inference import predict_logits, softmax
+from model_aggregation.plan import Plan, RunPlan
+from model_aggregation.progress import Reporter
+from model_aggregation.results.run_folder import RunFolder
+from model_aggregation.settings_files import settings_mapping, write_settings
+from model_aggregation.training.checkpoint import Progress
+from model_aggregation.training.journal import Journal
+from model_aggregation.training.loop import LabelledImages, Training, TrainingFiles, epoch_seed, run_training
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True, eq=False)
+class _Split:
+    """The images of one split: their table, and where their pixels come from."""
+
+    table: pd.DataFrame
+    images: ImageSource
+
+    def labelled(self, classes: tuple[str, ...]) -> LabelledImages:
+        codes = pd.Categorical(self.table["label"], categories=list(classes)).codes
+        return LabelledImages(self.images, torch.from_numpy(codes.astype(np.int64)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """What every step of a run needs."""
+
+    plan: Plan
+    run: RunPlan
+    folder: RunFolder
+    fabric: Fabric
+    reporter: Reporter
+
+    def say(self, text: str) -> None:
+        """Put a line into the status file and on the screen."""
+        self.folder.append_status(text)
+        self.reporter.message(f"  {text}")
+
+
+def execute(plan: Plan, run: RunPlan, reporter: Reporter) -> RunFolder:
+    """Do one run from its images to its metrics and return its folder.
+
+    A run that was interrupted continues from its last finished epoch.
+
+    Raises
+    ------
+    ModelAggregationError
+        What the user can act on; anything else that a library raises passes through.
+    """
+    work = _Work(plan, run, _start_folder(plan, run), make_fabric(run.settings), reporter)
+    environment = _environment(work)
+    work.folder.write_environment(environment)
+    splits = _load_images(work)
+    torch.manual_seed(epoch_seed(run.settings.seed, -1))
+    network = build_network(run.model, len(plan.table.classes), run.settings)
+    write_text(work.folder.architecture_txt(str(run.model)), f"{network.module}\n")
+    progress = _train(work, network, splits)
+    seconds = _predict(work, network, splits)
+    work.folder.write_environment(environment | _results_of(network, progress, splits, seconds))
+    metrics = evaluate_run(work.folder, before_metrics=lambda found: _save_weight_facts(work, network, found))
+    _close(work.folder, metrics, progress)
+    return work.folder
+
+
+def _start_folder(plan: Plan, run: RunPlan) -> RunFolder:
+    folder = RunFolder(run.folder)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.clear_error()
+    write_settings(run.settings, folder.settings_yaml)
+    facts = [
+        "id",
+        "path",
+        "label",
+        "split",
+        "group",
+        *plan.table.metadata_columns,
+        "readable",
+        "content_hash",
+    ]
+    write_csv(folder.images_csv, plan.table.frame[facts])
+    folder.append_status(f"model {run.model}, weights: {run.weights}")
+    return folder
+
+
+def _environment(work: _Work) -> dict[str, Any]:
+    plan, run = work.plan, work.run
+    test = plan.table.part("test")
+    return {
+        "run_name": run.run_name,
+        "group_name": run.group_name,
+        "model": str(run.model),
+        "state": "running",
+        "seed": run.settings.seed,
+        "precision": run.settings.precision,
+        "image_size": run.preprocessing.image_size,
+        "data_fingerprint": plan.table.fingerprint(),
+        "test_fingerprint": replace(plan.table, frame=test).fingerprint() if len(test) else None,
+        "split": plan.split_origin,
+        "classes": list(plan.table.classes),
+        "positive": plan.positive,
+        "primary_metric": plan.primary_metric,
+        "has_validation": len(plan.table.part("val")) > 0,
+        "findings": [f"{finding.severity}: {finding.message}" for finding in plan.findings],
+        "started": _now(),
+        **describe_environment(work.fabric),
+    }
+
+
+def _now() -> str:
+    return datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _load_images(work: _Work) -> dict[str, _Split]:
+    """Return the splits that have images, each with its source of pixels."""
+    plan, reporter, settings, preprocessing = work.plan, work.reporter, work.run.settings, work.run.preprocessing
+    rule = PixelRule(preprocessing.image_size, preprocessing.channels, preprocessing.interpolation)
+    readable = plan.table.readable()
+    store = None
+    if settings.transforms is None:
+        store = open_store(
+            readable[readable["split"] != ""],
+            rule,
+            cache_folder=settings.cache_folder,
+            workers=settings.workers,
+            progress=lambda done, total: reporter.count(f"decoding images at {rule.image_size} px", done, total),
+        )
+        if store is None:
+            reporter.message("  no room on the disk for decoded images: they are decoded again in each epoch")
+    workers = settings.workers if settings.workers is not None else min(8, torch.get_num_threads())
+    splits = {}
+    for name in SPLITS:
+        table = plan.table.part(name)
+        if len(table):
+            source = image_source(table, store, rule, transforms=settings.transforms, workers=workers)
+            splits[name] = _Split(table, source)
+    return splits
+
+
+def _train(work: _Work, network: Network, splits: dict[str, _Split]) -> Progress:
+    plan, run, folder = work.plan, work.run, work.folder
+    events = plan.log_folder.parent / "runs" / run.run_name if run.settings.tensorboard else None
+    journal = Journal(run.run_name, work.say, events)
+    classes = plan.table.classes
+    files = TrainingFiles(
+        checkpoint=checkpoint_path(folder),
+        last_weights=folder.weight_pth("last"),
+        best_weights=folder.weight_pth("best"),
+        epoch_weights=folder.epoch_pth(0).parent,
+    )
+    validation = splits["val"].labelled(classes) if "val" in splits else None
+    try:
+        return run_training(
+            Training(
+                network,
+                splits["train"].labelled(classes),
+                validation,
+                run.settings,
+                work.fabric,
+                files,
+                work.reporter,
+                journal,
+            )
+        )
+    finally:
+        journal.close()
+
+
+def checkpoint_path(folder: RunFolder) -> Path:
+    """Return where the state of an unfinished training lies."""
+    return folder.path / "state" / "checkpoint.pt"
+
+
+def _predict(work: _Work, network: Network, splits: dict[str, _Split]) -> dict[str, float]:
+    """Write the predictions of the validation and test images; return the seconds each took."""
+    seconds: dict[str, float] = {}
+    for name in ("val", "test"):
+        if name not in splits:
+            continue
+        started = time.perf_counter()
+        split = splits[name]
+        logits = predict_logits(
+            network,
+            split.images,
+            work.fabric,
+            progress=lambda done, total, name=name: work.reporter.count(f"predicting {name} images", done, total),  # type: ignore[misc]
+        )
+        seconds[name] = time.perf_counter() - started
+        probabilities = pd.DataFrame(softmax(logits), columns=list(work.plan.table.classes))
+        table = split.table[["path", "label"]].rename(columns={"label": "correct_label"}).reset_index(drop=True)
+        write_csv(work.folder.predictions_csv(name), pd.concat([table, probabilities], axis=1))
+    return seconds
+
+
+def _results_of(
+    network: Network, progress: Progress, splits: dict[str, _Split], seconds: dict[str, float]
+) -> dict[str, Any]:
+    tested = len(splits["test"].table) if "test" in splits else 0
+    return {
+        "state": "finished",
+        "finished": _now(),
+        "parameters": network.parameters,
+        "weights": network.weights_origin,
+        "epochs_trained": progress.epoch,
+        "best_epoch": progress.best_epoch,
+        "history": progress.history,
+        "timing": {
+            "train_seconds": round(progress.seconds, 3),
+            "train_images_per_second": round(progress.images_seen / progress.seconds, 2) if progress.seconds else None,
+            "test_seconds": round(seconds["test"], 3) if "test" in seconds else None,
+            "test_images_per_second": round(tested / seconds["test"], 2) if "test" in seconds else None,
+        },
+    }
+
+
+def _save_weight_facts(work: _Work, network: Network, metrics: dict[str, Any]) -> None:
+    """Write beside each state dict what is needed to use it: classes, preprocessing, cutoff, settings, versions."""
+    folder, run, plan = work.folder, work.run, work.plan
+    evaluated = metrics.get("test") or metrics.get("val") or {}
+    facts = {
+        "model": str(run.model),
+        "classes": list(plan.table.classes),
+        "positive": plan.positive,
+        "cutoff": evaluated.get("cutoff"),
+        "preprocessing": network.preprocessing.to_dict(),
+        "settings": settings_mapping(run.settings),
+        "versions": versions(),
+    }
+    for which in ("last", "best"):
+        if folder.weight_pth(which).is_file():
+            write_json(folder.weight_json(which), facts)
+
+
+def _close(folder: RunFolder, metrics: dict[str, Any], progress: Progress) -> None:
+    """Say the result in the status file and remove the state, which nothing needs any more."""
+    test = metrics.get("test", {})
+    if "accuracy" in test:
+        folder.append_status(f"test accuracy {test['accuracy']['value']}")
+    cutoff = (test or metrics.get("val", {})).get("cutoff")
+    if cutoff:
+        folder.append_status(
+            f"cutoff {cutoff['value']} ({cutoff['source']}{', ' + cutoff['reason'] if cutoff['reason'] else ''})"
+        )
+    if progress.best_epoch is None:
+        folder.append_status("no validation images: the weights of the last epoch were tested")
+    checkpoint_path(folder).unlink(missing_ok=True)
+    if checkpoint_path(folder).parent.is_dir():
+        checkpoint_path(folder).parent.rmdir()

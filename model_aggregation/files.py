@@ -1,0 +1,70 @@
+"""Writing files so that they are whole or absent: a temporary name first, then a rename.
+
+Knows nothing about what the files mean.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+
+@contextmanager
+def whole_or_absent(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; rename it to ``path`` when the block ends without an error.
+
+    Two processes that write the same file do not meet: the temporary name carries the process id. The
+    temporary name keeps the suffix of ``path``, because some writers choose the format by it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem[:100]}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text with LF line ends, whole or absent."""
+    with whole_or_absent(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON that every parser reads: NaN and Infinity raise ``ValueError`` instead of being written."""
+    write_text(path, json_text(content))
+
+
+def json_text(content: Any) -> str:
+    """Return ``content`` as indented JSON in UTF-8 characters, keys in the order given."""
+    return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def read_json(path: Path) -> Any:
+    """Read a UTF-8 JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write a table as CSV: UTF-8, LF, quoted where needed, floats as the shortest text that reads back equal."""
+    write_text(path, csv_text(table))
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """Return a table in the CSV form of :func:`write_csv`.
+
+    >>> csv_text(pd.DataFrame({"name": ["a,b"], "value": [0.1]}))
+    'name,value\\n"a,b",0.1\\n'
+    """
+    return table.to_csv(index=False, lineterminator="\n")
+
+
+def content_hash(data: bytes) -> str:
+    """Return the SHA-256 of ``data`` as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,0 +1,220 @@
+"""Building a network: architecture, new head, pretrained weights, freezing, and its own preprocessing."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from model_aggregation.config import Settings
+from model_aggregation.errors import ModelError, SettingsError
+from model_aggregation.models.libraries import IMAGENET, input_facts, make_module, published_weights
+from model_aggregation.models.weights import fit_weights, read_weights
+from model_aggregation.models.zoo import ModelName, parse_model_name
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image becomes the network's input: squashed to a square, scaled to [0, 1], normalised per channel."""
+
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+    channels: int
+    resize: str = "squash"
+
+    def normalize(self, images: Tensor) -> Tensor:
+        """Turn uint8 images (N, C, H, W) into normalised float32; float images are passed through as they are."""
+        if images.dtype != torch.uint8:
+            return images
+        mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
+        std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
+        return (images.to(torch.float32) / 255 - mean) / std
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
+        """Read what :meth:`to_dict` wrote."""
+        return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A network ready to train: the module, the names of its head's tensors, and what belongs to its weights."""
+
+    module: nn.Module
+    name: ModelName
+    head: frozenset[str]
+    preprocessing: Preprocessing
+    weights_origin: str | None
+
+    @property
+    def parameters(self) -> int:
+        """Number of trainable numbers when nothing is frozen."""
+        return sum(parameter.numel() for parameter in self.module.parameters())
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether the body comes from pretrained weights."""
+        return self.weights_origin is not None
+
+    def freeze(self) -> None:
+        """Let only the head learn."""
+        for name, parameter in self.module.named_parameters():
+            parameter.requires_grad = name in self.head
+
+    def thaw(self) -> None:
+        """Let everything learn."""
+        for parameter in self.module.parameters():
+            parameter.requires_grad = True
+
+    def train_mode(self) -> None:
+        """Switch to training; batch norm layers that do not learn keep their statistics."""
+        self.module.train()
+        for layer in self.module.modules():
+            if isinstance(layer, _BatchNorm) and not any(p.requires_grad for p in layer.parameters()):
+                layer.eval()
+
+
+def preprocessing_for(model: ModelName, settings: Settings) -> Preprocessing:
+    """Return a model's own preprocessing, with what the settings put in its place.
+
+    Raises
+    ------
+    SettingsError
+        If ``normalize`` cannot be read for this number of channels.
+    """
+    facts = input_facts(model)
+    mean, std = _normalization(settings.normalize, (facts.mean, facts.std), settings.channels)
+    size = settings.image_size or facts.size
+    return Preprocessing(size, mean, std, facts.interpolation, settings.channels)
+
+
+def _normalization(
+    text: str, own: tuple[tuple[float, ...], tuple[float, ...]], channels: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    named = {"model": own, "imagenet": IMAGENET, "half": ((0.5,) * 3, (0.5,) * 3)}
+    if text in named:
+        mean, std = named[text]
+        if channels == 1:  # a grey image has one value for each of the three
+            return (sum(mean) / len(mean),), (sum(std) / len(std),)
+        return mean, std
+    try:
+        mean, std = (tuple(float(number) for number in part.split(",")) for part in text.split("/"))
+    except ValueError:
+        mean, std = (), ()
+    if len(mean) != channels or len(std) != channels or min(std, default=0) <= 0:
+        raise SettingsError(
+            f"normalize: expected model, imagenet, half, or {channels} means and {channels} deviations above 0 "
+            f"as 'MEAN,…/STD,…', but '{text}' was given."
+        )
+    return mean, std
+
+
+def weights_file(model: ModelName, settings: Settings) -> Path | None:
+    """Return the file of weights that the settings name for ``model``, if any."""
+    for key, path in settings.weights.items():
+        if not key or parse_model_name(key, settings.source) == model:
+            return path
+    return None
+
+
+def build_network(model: ModelName, classes: int, settings: Settings) -> Network:
+    """Build ``model`` with a new head for ``classes`` classes and the weights that the settings ask for.
+
+    The random part is drawn from torch's global generator: seed it before for the same network.
+
+    Raises
+    ------
+    ModelError
+        If the network cannot be made, or its weights are not to be had or do not fit.
+    """
+    preprocessing = preprocessing_for(model, settings)
+    file = weights_file(model, settings) if settings.pretrained else None
+    shape = {"channels": preprocessing.channels, "image_size": preprocessing.image_size}
+    try:
+        module = make_module(model, classes, pretrained=settings.pretrained, **shape)
+        head = head_tensors(model, module, classes, **shape)
+    except ModelError:
+        raise
+    except Exception as error:  # whatever a library raises for sizes and channels it cannot do
+        raise ModelError(f"The network '{model}' cannot be built for {shape}: {error}") from error
+    origin = None
+    if file is not None:
+        fit_weights(module, read_weights(file), head=head, origin=str(file))
+        origin = str(file)
+    elif settings.pretrained:
+        state, origin = published_weights(model, classes, **shape)
+        fit_weights(module, state, head=head, origin=origin)
+    return Network(module, model, head, preprocessing, origin)
+
+
+def head_tensors(
+    model: ModelName, module: nn.Module, classes: int, *, channels: int, image_size: int
+) -> frozenset[str]:
+    """Return the names of the tensors that belong to the head: those whose shape depends on the number of classes.
+
+    No list of architectures is needed: a second skeleton with one class more shows what changes.
+    """
+    wider = _skeleton(model, classes + 1, channels=channels, image_size=image_size)
+    own = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    other = {name: tensor.shape for name, tensor in wider.state_dict().items()}
+    changed = {name for name, shape in own.items() if other.get(name) != shape}
+    if not changed:
+        raise ModelError(f"'{model}' has no classification head: nothing in it depends on the number of classes.")
+    layers = {name.rpartition(".")[0] for name in changed}
+    return frozenset(name for name in own if name.rpartition(".")[0] in layers)
+
+
+def _skeleton(model: ModelName, classes: int, *, channels: int, image_size: int) -> nn.Module:
+    shape = {"channels": channels, "image_size": image_size}
+    with _unchanged_random_state():
+        try:
+            with torch.device("meta"):  # shapes only, no memory
+                return make_module(model, classes, pretrained=True, **shape)
+        except (NotImplementedError, RuntimeError):  # architectures that read tensor values while being built
+            return make_module(model, classes, pretrained=True, **shape)
+
+
+@contextmanager
+def _unchanged_random_state() -> Iterator[None]:
+    state = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(state)
+
+
+class _Float32Linear(nn.Linear):
+    def forward(self, input: Tensor) -> Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.float())
+
+
+class _Float32Conv2d(nn.Conv2d):
+    def forward(self, input: Tensor) -> Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.float())
+
+
+@contextmanager
+def float32_head(network: Network) -> Iterator[None]:
+    """Run the head in float32 inside the block, whatever the autocast: bfloat16 logits would make ties."""
+    replaced: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: _Float32Linear, nn.Conv2d: _Float32Conv2d}
+    layers = [network.module.get_submodule(name.rpartition(".")[0]) for name in network.head]
+    before = {layer: type(layer) for layer in layers}
+    for layer, kind in before.items():
+        layer.__class__ = replaced.get(kind, kind)
+    try:
+        yield
+    finally:
+        for layer, kind in before.items():
+            layer.__class__ = kind

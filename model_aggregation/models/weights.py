@@ -1,0 +1,112 @@
+"""Files of weights: reading them safely and fitting them to a network.
+
+A pickled network is never loaded: ``.pth`` files go through ``weights_only=True``.
+"""
+
+import pickle
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from model_aggregation.errors import ModelError
+from model_aggregation.models.libraries import fold_channels
+
+_CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "module")
+_PREFIXES = ("module.", "_orig_mod.", "model.")
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a state dict from ``.safetensors`` or from a torch file, on the CPU.
+
+    Raises
+    ------
+    ModelError
+        If the file is missing, damaged, or holds anything but tensors (a pickled network, say).
+    """
+    try:
+        if path.suffix.lower() == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"The file {path} holds more than weights (a pickled network?), which could run foreign code when "
+            "loaded. Save its state_dict() with the program that made it and give that file."
+        ) from error
+    except Exception as error:
+        raise ModelError(f"The weights file {path} cannot be read: {error}") from error
+    return _unwrapped(content, path)
+
+
+def _unwrapped(content: object, path: Path) -> dict[str, Tensor]:
+    for key in _CONTAINERS:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not content:
+        raise ModelError(f"The weights file {path} holds no state dict (names with tensors).")
+    tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
+    if not tensors:
+        raise ModelError(f"The weights file {path} holds no tensors.")
+    return tensors
+
+
+def fit_weights(module: nn.Module, state: dict[str, Tensor], *, head: frozenset[str], origin: str) -> None:
+    """Load ``state`` into ``module``; tensors of the ``head`` may be missing or of another number of classes.
+
+    Tensors are cast to the network's type. A first layer for three channels is summed for a grey network.
+
+    Raises
+    ------
+    ModelError
+        Listing every tensor that is missing, left over or of another shape. Nothing is loaded then.
+    """
+    own = module.state_dict()
+    state = _without_prefix(state, own)
+    fitted: dict[str, Tensor] = {}
+    problems: list[str] = []
+    for name, value in state.items():
+        if name not in own:
+            if not any(name.startswith(_layer(entry)) for entry in head) and not _is_auxiliary(name):
+                problems.append(f"{name}: the network has no such tensor")
+        elif value.shape == own[name].shape:
+            fitted[name] = value.to(own[name].dtype)
+        elif name in head:
+            continue  # another number of classes: the new head keeps its fresh weights
+        elif _is_first_layer(value, own[name]):
+            fitted[name] = fold_channels(value.float(), own[name].shape[1]).to(own[name].dtype)
+        else:
+            problems.append(f"{name}: shape {tuple(value.shape)}, the network needs {tuple(own[name].shape)}")
+    missing = [
+        name for name in own if name not in state and name not in head and not name.endswith("num_batches_tracked")
+    ]
+    problems += [f"{name}: missing in the file" for name in missing]
+    if problems:
+        raise ModelError(f"The weights from {origin} do not fit the network:", problems)
+    module.load_state_dict({**own, **fitted})
+
+
+def _without_prefix(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Remove what wrappers put before every name, as long as more names fit without it."""
+    changed = True
+    while changed:
+        changed = False
+        for prefix in _PREFIXES:
+            if all(name.startswith(prefix) for name in state):
+                shorter = {name.removeprefix(prefix): value for name, value in state.items()}
+                if len(shorter.keys() & own.keys()) > len(state.keys() & own.keys()):
+                    state, changed = shorter, True
+    return state
+
+
+def _layer(name: str) -> str:
+    return name.rpartition(".")[0] + "."
+
+
+def _is_auxiliary(name: str) -> bool:
+    return name.split(".", maxsplit=1)[0].lower() in ("aux1", "aux2", "auxlogits")
+
+
+def _is_first_layer(value: Tensor, own: Tensor) -> bool:
+    return value.ndim == 4 and value.shape[1] == 3 and own.shape == (value.shape[0], 1, *value.shape[2:])

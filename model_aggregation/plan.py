@@ -1,0 +1,239 @@
+"""Deciding: from settings and data to a frozen plan in which no choice is left.
+
+``make_plan`` looks and decides, and writes nothing. What is wrong with settings, data and names is reported before
+anything is done.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from model_aggregation.config import Settings
+from model_aggregation.data.image_table import ImageTable
+from model_aggregation.data.inspection import Finding, check, inspect
+from model_aggregation.data.scan import scan
+from model_aggregation.data.splitting import SplitRule, apply_split, split_images
+from model_aggregation.errors import DataError, SettingsError
+from model_aggregation.models.build import Preprocessing, preprocessing_for, weights_file
+from model_aggregation.models.zoo import ModelName, find_models
+from model_aggregation.results.names import (
+    SINGLE,
+    check_group_name,
+    check_run_name,
+    default_name,
+    model_slug,
+    run_names,
+)
+from model_aggregation.results.plot_settings import PlotSettings, read_plot_settings
+from model_aggregation.settings_files import settings_mapping
+
+TWO_CLASS_METRICS = ("auc", "balanced_accuracy", "accuracy", "sensitivity", "specificity", "f1", "mcc")
+MANY_CLASS_METRICS = ("balanced_accuracy", "accuracy", "macro_f1", "mcc", "macro_auc")
+
+
+class PositiveClassError(SettingsError):
+    """Two classes, and nobody said which is the positive one."""
+
+    def __init__(self, classes: tuple[str, ...]) -> None:
+        self.classes = classes
+        super().__init__(
+            "Which class is the positive one, whose detected share is the sensitivity? "
+            f"Give --positive {classes[0]} or --positive {classes[1]}."
+        )
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """One run: a model with all that is decided about it."""
+
+    run_name: str
+    group_name: str
+    folder: Path
+    model: ModelName
+    settings: Settings  # complete, for this run alone
+    preprocessing: Preprocessing
+    weights: str  # where they will come from, for people
+
+    @property
+    def freezes(self) -> bool:
+        """Whether only the head is trained at first."""
+        return self.settings.freeze and self.settings.pretrained and self.settings.thaw_at != 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON."""
+        return {
+            "run_name": self.run_name,
+            "group_name": self.group_name,
+            "folder": str(self.folder),
+            "model": str(self.model),
+            "weights": self.weights,
+            "preprocessing": self.preprocessing.to_dict(),
+            "settings": settings_mapping(self.settings),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything that is decided before the first step."""
+
+    settings: Settings
+    table: ImageTable
+    split_origin: str
+    findings: tuple[Finding, ...]
+    positive: str | None
+    primary_metric: str
+    plot: PlotSettings
+    runs: tuple[RunPlan, ...]
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds the split table: the group's, or the only run's."""
+        first = self.runs[0]
+        return first.folder if first.group_name == SINGLE else first.folder.parent
+
+    @property
+    def log_folder(self) -> Path:
+        """The log folder, absolute."""
+        return self.settings.log_folder.resolve()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values for JSON; the images are given by counts and fingerprint."""
+        counts = self.table.counts()
+        return {
+            "data": str(self.table.root),
+            "data_fingerprint": self.table.fingerprint(),
+            "classes": list(self.table.classes),
+            "positive": self.positive,
+            "primary_metric": self.primary_metric,
+            "split": self.split_origin,
+            "images": {
+                str(label): {str(split): int(n) for split, n in row.items()} for label, row in counts.iterrows()
+            },
+            "findings": [{"severity": f.severity, "kind": f.kind, "message": f.message} for f in self.findings],
+            "runs": [run.to_dict() for run in self.runs],
+        }
+
+
+Count = Callable[[str, int, int], None]
+
+
+def make_plan(settings: Settings, *, count: Count | None = None) -> Plan:
+    """Look at data and models and decide everything; nothing is written.
+
+    Parameters
+    ----------
+    settings
+        Complete settings.
+    count
+        Called with what is done, how much of it, and of how much, while files are read.
+
+    Raises
+    ------
+    SettingsError, DataError, ModelError
+        With all problems of the kind at once. ``PositiveClassError`` if there are two classes and no positive one.
+    """
+    models = find_models(list(settings.models) or [str(settings.model)], settings.source)
+    plot = _plot(settings)
+    table = scan(settings.data, group=settings.group, layout=settings.layout)
+    positive = _positive(settings, table.classes)
+    primary = _primary(settings, table.classes)
+    runs = _runs(settings, models, positive, table)
+    reading = (lambda done, total: count("reading images", done, total)) if count else None
+    table = inspect(table, workers=settings.workers, progress=reading)
+    table, origin = _with_split(settings, table)
+    table, findings = check(table, skip_unreadable=settings.skip_unreadable, allow_duplicates=settings.allow_duplicates)
+    return Plan(settings, table, origin, tuple(findings), positive, primary, plot, runs)
+
+
+def _plot(settings: Settings) -> PlotSettings:
+    if settings.plot_settings is None:
+        return PlotSettings(cutoff_ll=settings.cutoff_lower, cutoff_ul=settings.cutoff_upper)
+    return read_plot_settings(settings.plot_settings)
+
+
+def _positive(settings: Settings, classes: tuple[str, ...]) -> str | None:
+    if len(classes) != 2:
+        if settings.positive is not None and len(classes) > 2:
+            raise SettingsError(
+                f"--positive belongs to two classes; here are {len(classes)}: {', '.join(classes[:10])}."
+            )
+        return None
+    if settings.positive is None:
+        raise PositiveClassError(classes)
+    if settings.positive not in classes:
+        raise SettingsError(f"--positive: '{settings.positive}' is no class; the classes are {' and '.join(classes)}.")
+    return settings.positive
+
+
+def _primary(settings: Settings, classes: tuple[str, ...]) -> str:
+    known = TWO_CLASS_METRICS if len(classes) == 2 else MANY_CLASS_METRICS
+    if settings.primary_metric is None:
+        return known[0]
+    if settings.primary_metric not in known:
+        raise SettingsError(
+            f"primary_metric: expected one of {', '.join(known)} for {len(classes)} classes, but "
+            f"'{settings.primary_metric}' was given."
+        )
+    return settings.primary_metric
+
+
+def _with_split(settings: Settings, table: ImageTable) -> tuple[ImageTable, str]:
+    if settings.split is not None:
+        return apply_split(table, settings.split), f"table {settings.split}"
+    if table.presplit:
+        return table, "as the data set says"
+    rule = SplitRule(settings.test_share, settings.train_share, settings.seed)
+    unit = "group" if table.has_groups else "image"
+    return (
+        split_images(table, rule),
+        f"made here: test {rule.test_share:g} of all, train {rule.train_share:g} of the rest, stratified, "
+        f"by {unit}, seed {rule.seed}",
+    )
+
+
+def _runs(settings: Settings, models: list[ModelName], positive: str | None, table: ImageTable) -> tuple[RunPlan, ...]:
+    log_folder = settings.log_folder.resolve()
+    if log_folder == table.root or log_folder.is_relative_to(table.root):
+        raise DataError(
+            f"The log folder {log_folder} lies inside the data folder {table.root}; choose --log-folder elsewhere."
+        )
+    base = default_name(settings.data.resolve().stem if settings.data.is_file() else settings.data.resolve().name)
+    if settings.is_comparison:
+        group = check_group_name(settings.name or base.replace(".", "_"))
+        names = run_names(group, [str(model) for model in models])
+    else:
+        group = check_group_name(settings.comparison) if settings.comparison else SINGLE
+        names = [settings.name or f"{base if group == SINGLE else group}_{model_slug(str(models[0]))}"]
+    plans = []
+    for model, name in zip(models, names, strict=True):
+        check_run_name(name)
+        own = settings.model_copy(
+            update={
+                "data": settings.data.resolve(),
+                "model": str(model),
+                "models": (),
+                "name": name,
+                "comparison": None if group == SINGLE else group,
+                "positive": positive,
+                "log_folder": log_folder,
+                "weights": _own_weights(model, settings),
+            }
+        )
+        folder = log_folder / name if group == SINGLE else log_folder / group / name
+        plans.append(RunPlan(name, group, folder, model, own, preprocessing_for(model, own), _weights_text(model, own)))
+    return tuple(plans)
+
+
+def _own_weights(model: ModelName, settings: Settings) -> dict[str, Path]:
+    file = weights_file(model, settings)
+    if file is not None and not file.is_file():
+        raise SettingsError(f"--weights: the file {file} for {model} is not there.")
+    return {} if file is None else {str(model): file.resolve()}
+
+
+def _weights_text(model: ModelName, settings: Settings) -> str:
+    if not settings.pretrained:
+        return "random"
+    file = weights_file(model, settings)
+    return str(file) if file else f"published by {model.source}" + (f" ({model.tag})" if model.tag else "")

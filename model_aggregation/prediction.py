@@ -1,0 +1,141 @@
+"""Predicting new images with a finished run."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from model_aggregation.config import Settings
+from model_aggregation.data.decoding import IMAGE_SUFFIXES
+from model_aggregation.data.folder_walk import walk_folder
+from model_aggregation.data.image_store import PixelRule
+from model_aggregation.data.inspection import describe_file
+from model_aggregation.data.loading import image_source
+from model_aggregation.environment import make_fabric
+from model_aggregation.errors import DataError, ResultsError
+from model_aggregation.evaluation.decision import decide
+from model_aggregation.files import read_json
+from model_aggregation.models.build import Network, Preprocessing, build_network
+from model_aggregation.models.inference import predict_logits, softmax
+from model_aggregation.models.weights import fit_weights, read_weights
+from model_aggregation.models.zoo import parse_model_name
+from model_aggregation.progress import Reporter
+from model_aggregation.results.run_folder import RunFolder
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """A network with the weights of a run, its classes and its cutoff (two classes; else None)."""
+
+    network: Network
+    classes: tuple[str, ...]
+    positive: str | None
+    cutoff: float | None
+    settings: Settings
+
+    def labels(self, probabilities: Any) -> list[str]:
+        """Return the predicted class of each row: positive strictly above the cutoff, or the largest."""
+        positive = None if self.positive is None else self.classes.index(self.positive)
+        return [self.classes[index] for index in decide(probabilities, positive=positive, cutoff=self.cutoff)]
+
+
+def load_trained(run: Path) -> TrainedNetwork:
+    """Build the network of a finished run with the weights that were tested.
+
+    Raises
+    ------
+    ResultsError
+        If ``run`` is no folder of a finished run.
+    """
+    folder = RunFolder(run)
+    if not folder.finished:
+        raise ResultsError(f"{run} is not the folder of a finished run (it has no metrics.json).")
+    which = "best" if folder.weight_pth("best").is_file() else "last"
+    try:
+        facts = read_json(folder.weight_json(which))  # type: ignore[arg-type]
+    except OSError as error:
+        raise ResultsError(f"{folder.weight_json(which)} is missing; the run cannot predict.") from error  # type: ignore[arg-type]
+    settings = Settings(**facts["settings"]).model_copy(update={"pretrained": False, "weights": {}})
+    model = parse_model_name(facts["model"])
+    network = build_network(model, len(facts["classes"]), settings)
+    weights = folder.weight_pth(which)  # type: ignore[arg-type]
+    fit_weights(network.module, read_weights(weights), head=frozenset(), origin=str(weights))
+    preprocessing = Preprocessing.from_dict(facts["preprocessing"])
+    network = Network(network.module, model, network.head, preprocessing, str(weights))
+    cutoff = facts["cutoff"]["value"] if facts["cutoff"] else None
+    return TrainedNetwork(network, tuple(facts["classes"]), facts["positive"], cutoff, settings)
+
+
+def predict_folder(
+    run: Path,
+    source: Path,
+    *,
+    device: str = "auto",
+    batch_size: int = 32,
+    reporter: Reporter | None = None,
+) -> pd.DataFrame:
+    """Return one row for each image in or below ``source`` (or for one image file).
+
+    Columns: ``path``, ``predict_label``, one probability per class, ``error``. An image that cannot be read has an
+    error and nothing else; it is never replaced.
+
+    Raises
+    ------
+    DataError
+        If there are no images.
+    ResultsError
+        If the run is not finished.
+    """
+    reporter = reporter or Reporter()
+    trained = load_trained(run)
+    paths = _image_paths(source)
+    facts = [describe_file(str(path)) for path in paths]
+    images = pd.DataFrame(
+        {
+            "path": [str(path) for path in paths],
+            "error": ["" if fact["readable"] else fact["error"] for fact in facts],
+            "content_hash": [fact["content_hash"] for fact in facts],
+        }
+    )
+    readable = images[images["error"] == ""]
+    probabilities = _probabilities(trained, readable, device, batch_size, reporter)
+    columns = pd.DataFrame(probabilities, columns=list(trained.classes), index=readable.index)
+    columns.insert(0, "predict_label", pd.Series(trained.labels(probabilities), index=readable.index, dtype=object))
+    table = images[["path"]].join(columns)
+    table["predict_label"] = table["predict_label"].fillna("")
+    return table.assign(error=images["error"])
+
+
+def _image_paths(source: Path) -> list[Path]:
+    if source.is_file():
+        return [source.resolve()]
+    if not source.is_dir():
+        raise DataError(f"{source} is neither a folder nor an image.")
+    files = (Path(found.path) for found in walk_folder(source.resolve()).files)
+    paths = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    if not paths:
+        raise DataError(f"There are no images in or below {source}.")
+    return paths
+
+
+def _probabilities(
+    trained: TrainedNetwork, images: pd.DataFrame, device: str, batch_size: int, reporter: Reporter
+) -> Any:
+    if not len(images):
+        return torch.empty(0, len(trained.classes), dtype=torch.float64).numpy()
+    settings = trained.settings.model_copy(update={"device": device})
+    fabric = make_fabric(settings)
+    preprocessing = trained.network.preprocessing
+    rule = PixelRule(preprocessing.image_size, preprocessing.channels, preprocessing.interpolation)
+    source = image_source(images, None, rule, transforms=settings.transforms, workers=settings.workers or 0)
+    trained.network.module.to(fabric.device)
+    logits = predict_logits(
+        trained.network,
+        source,
+        fabric,
+        batch_size=batch_size,
+        progress=lambda done, total: reporter.count("predicting", done, total),
+    )
+    return softmax(logits)

@@ -1,0 +1,295 @@
+"""The index of all runs, ``analyze_record.db``: made from the run folders and rebuilt from them at any time.
+
+Every operation opens the database, does its work in one transaction and closes it. A database that is missing
+or was made by the earlier program is built at the first operation.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from model_aggregation.errors import ResultsError, listed
+from model_aggregation.results import earlier_results
+from model_aggregation.results.index_schema import (
+    METRIC_COLUMNS,
+    RUN_COLUMNS,
+    SCHEMA_VERSION,
+    TEST_RESULT_COLUMNS,
+    create_tables,
+    create_views,
+    next_id,
+)
+from model_aggregation.results.records import RunRecord, log_folder_text, read_record, run_folders
+from model_aggregation.results.run_folder import RunFolder
+
+INDEX_NAME = "analyze_record.db"
+EARLIER_CSV_NAME = "earlier_results.csv"
+STATES = ("planned", "running", "finished", "failed", "interrupted", "stopped")
+
+_BUSY_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class RebuildReport:
+    """What a rebuild found: counts, files that could not be read, and where a damaged index was moved."""
+
+    runs: int
+    earlier_rows: int
+    problems: tuple[str, ...] = ()
+    moved_aside: Path | None = None
+
+    def __str__(self) -> str:
+        lines = [f"The index holds {self.runs} runs and {self.earlier_rows} results of the earlier program."]
+        if self.moved_aside is not None:
+            lines.insert(0, f"The index was damaged; the old file is now {self.moved_aside}.")
+        return "\n".join([*lines, *listed(self.problems)])
+
+
+class Index:
+    """The database of one log folder.
+
+    Parameters
+    ----------
+    log_folder
+        The folder that holds all results; the database lies in it.
+    """
+
+    def __init__(self, log_folder: Path) -> None:
+        self.log_folder = Path(log_folder)
+        self.path = self.log_folder / INDEX_NAME
+        self.earlier_csv = self.log_folder / EARLIER_CSV_NAME
+
+    # --- writing ----------------------------------------------------------------------------------------
+
+    def record(self, run_folder: Path) -> None:
+        """Take over what a run folder holds: its row, its metrics, and the count of test evaluations.
+
+        Raises
+        ------
+        ResultsError
+            If the folder lies elsewhere or holds no run, or the index is damaged.
+        """
+        folder = RunFolder(Path(run_folder))
+        if not folder.exists:
+            raise ResultsError(f"{folder.path} holds no run: none of environment.json, metrics.json, error.txt.")
+        record = read_record(folder, self.log_folder)
+        with self._writing() as connection:
+            _put(connection, record)
+
+    def set_state(
+        self,
+        run_name: str,
+        group_name: str,
+        state: str,
+        *,
+        model: str | None = None,
+        reason: str | None = None,
+    ) -> None:
+        """Note the state of a run: planned, running, finished, failed, interrupted or stopped."""
+        if state not in STATES:
+            raise ValueError(f"a state is one of {', '.join(STATES)}, not {state!r}")
+        with self._writing() as connection:
+            connection.execute(
+                """INSERT INTO runs (group_name, run_name, id, log_folder, model, state, reason)
+                VALUES (?, ?, ?, ?, ?, ?, ?)
+                ON CONFLICT (group_name, run_name) DO UPDATE
+                SET state = excluded.state, reason = excluded.reason,
+                    model = coalesce(excluded.model, model)""",
+                (
+                    group_name,
+                    run_name,
+                    next_id(connection),
+                    log_folder_text(group_name, self.log_folder),
+                    model,
+                    state,
+                    reason,
+                ),
+            )
+
+    def rebuild(self) -> RebuildReport:
+        """Make the index anew from the run folders and the copy of earlier rows, in one transaction.
+
+        Runs whose folder is gone disappear; earlier rows and counted test evaluations stay. A damaged
+        database is moved aside first, and what can still be read of it is used.
+        """
+        moved: Path | None = None
+        earlier: list[dict[str, Any]] = []
+        evaluations: list[tuple[Any, ...]] = []
+        if self.path.is_file() and _is_damaged(self.path):
+            earlier, evaluations = earlier_results.rescue_rows(self.path)
+            moved = _move_aside(self.path)
+        with self._writing(prepare=False) as connection:
+            create_tables(connection)
+            earlier_results.add_rows(connection, earlier)
+            connection.executemany("INSERT OR IGNORE INTO test_evaluations VALUES (?, ?, ?, ?)", evaluations)
+            records = self._build(connection)
+            count = connection.execute("SELECT count(*) FROM earlier_result").fetchone()[0]
+        problems = tuple(f"{record.row['run_name']}: {record.problem}" for record in records if record.problem)
+        return RebuildReport(len(records), count, problems, moved)
+
+    # --- reading ----------------------------------------------------------------------------------------
+
+    def runs(self, group_name: str | None = None) -> pd.DataFrame:
+        """Return one row per run, of one group or of all."""
+        return self._select("runs", list(RUN_COLUMNS), group_name=group_name)
+
+    def metrics(self, group_name: str | None = None, run_name: str | None = None) -> pd.DataFrame:
+        """Return one row per number: ``set_name, class, metric, value, low, high, method, n, reason``."""
+        return self._select("metrics", METRIC_COLUMNS, group_name=group_name, run_name=run_name)
+
+    def earlier_rows(self, group_name: str | None = None) -> pd.DataFrame:
+        """Return the results that the earlier program wrote, in its columns."""
+        return self._select("earlier_test_result", TEST_RESULT_COLUMNS, group_name=group_name)
+
+    def test_results(self) -> pd.DataFrame:
+        """Return the view ``test_result`` as clients of the earlier program see it."""
+        return self._select("test_result", TEST_RESULT_COLUMNS)
+
+    def test_evaluations(self, test_fingerprint: str) -> int:
+        """Return how often a model was evaluated on the test images with this fingerprint."""
+        with self._reading() as connection:
+            found = connection.execute(
+                "SELECT count(*) FROM test_evaluations WHERE test_fingerprint = ?", (test_fingerprint,)
+            )
+            return int(found.fetchone()[0])
+
+    def _select(self, table: str, columns: Sequence[str], **conditions: str | None) -> pd.DataFrame:
+        given = {name: value for name, value in conditions.items() if value is not None}
+        where = " AND ".join(f"{name} = ?" for name in given) or "1"
+        order = ", ".join(name for name in METRIC_COLUMNS[:5] if name in columns)
+        query = f"SELECT {', '.join(columns)} FROM {table} WHERE {where} ORDER BY {order}"  # noqa: S608
+        with self._reading() as connection:
+            rows = connection.execute(query, list(given.values())).fetchall()
+        return pd.DataFrame.from_records(rows, columns=list(columns))
+
+    # --- opening and building ---------------------------------------------------------------------------
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        with self._opened() as connection:
+            if _kind_of_test_result(connection) == "view":
+                yield connection
+                return
+        with self._writing() as connection:  # builds what is missing
+            yield connection
+
+    @contextmanager
+    def _writing(self, *, prepare: bool = True) -> Iterator[sqlite3.Connection]:
+        """Open a transaction; it is committed when the block ends well and leaves no trace otherwise."""
+        with self._opened() as connection:
+            with suppress(sqlite3.OperationalError):  # some network file systems; the default works there
+                connection.execute("PRAGMA journal_mode = WAL").fetchone()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                if prepare:
+                    self._prepare(connection)
+                yield connection
+                connection.execute("COMMIT")
+            finally:
+                connection.rollback()
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        if _kind_of_test_result(connection) == "view":
+            earlier_results.copy_to_csv(connection, self.earlier_csv)
+        else:
+            self._build(connection)
+
+    def _build(self, connection: sqlite3.Connection) -> list[RunRecord]:
+        """Fill the index from what lies in the log folder; earlier rows first, to keep their ids."""
+        create_tables(connection)
+        connection.execute("DELETE FROM runs")
+        connection.execute("DELETE FROM metrics")
+        earlier_results.take_over_table(connection)
+        earlier_results.forget_copy(connection)
+        earlier_results.copy_to_csv(connection, self.earlier_csv)
+        create_views(connection)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        records = [read_record(folder, self.log_folder) for folder in run_folders(self.log_folder)]
+        for record in sorted(records, key=lambda record: str(record.row["finished"] or "~")):
+            _put(connection, record)
+        return records
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        if not self.log_folder.is_dir():
+            raise ResultsError(f"There is no log folder {self.log_folder}. Give the right one with --log-folder.")
+        try:
+            with closing(sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
+                version = connection.execute("PRAGMA user_version").fetchone()[0]
+                if version > SCHEMA_VERSION:
+                    raise ResultsError(
+                        f"The index {self.path} was written by a newer version (its form is {version}; "
+                        f"this one knows {SCHEMA_VERSION}). Update the program."
+                    )
+                yield connection
+        except sqlite3.OperationalError as error:
+            raise ResultsError(
+                f"The index {self.path} cannot be used now: {error}. Close programs that keep it open; "
+                "the folder must be writable and the disk not full."
+            ) from error
+        except sqlite3.DatabaseError as error:
+            if type(error) is not sqlite3.DatabaseError:  # a subclass is a mistake of ours, not of the file
+                raise
+            raise ResultsError(
+                f"The index {self.path} is damaged: {error}. 'magg index' makes it anew from the run folders."
+            ) from error
+
+
+def _is_damaged(path: Path) -> bool:
+    try:
+        with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS)) as connection:
+            return bool(connection.execute("PRAGMA quick_check").fetchone()[0] != "ok")
+    except sqlite3.OperationalError as error:
+        raise ResultsError(f"The index {path} cannot be read now: {error}.") from error
+    except sqlite3.DatabaseError:
+        return True
+
+
+def _move_aside(path: Path) -> Path:
+    """Rename the database and what belongs to it: a journal left behind would spoil its successor."""
+    stamp = datetime.now().strftime("%Y%m%d_%H%M%S_%f")
+    target = path.with_name(f"analyze_record.damaged_{stamp}.db")
+    try:
+        path.rename(target)
+        for ending in ("-wal", "-shm", "-journal"):
+            left = path.with_name(INDEX_NAME + ending)
+            if left.exists():
+                left.rename(target.with_name(target.name + ending))
+    except OSError as error:
+        raise ResultsError(f"{path} cannot be moved aside: {error}. Close what has it open.") from error
+    return target
+
+
+def _kind_of_test_result(connection: sqlite3.Connection) -> str | None:
+    found = connection.execute("SELECT type FROM sqlite_master WHERE name = 'test_result'").fetchone()
+    return found[0] if found else None
+
+
+def _put(connection: sqlite3.Connection, record: RunRecord) -> None:
+    """Insert or replace a run and its metrics; a run keeps its id."""
+    row = record.row
+    key = (row["group_name"], row["run_name"])
+    known = connection.execute("SELECT id FROM runs WHERE group_name = ? AND run_name = ?", key).fetchone()
+    values = {**row, "id": known[0] if known else next_id(connection)}
+    connection.execute("DELETE FROM runs WHERE group_name = ? AND run_name = ?", key)
+    connection.execute("DELETE FROM metrics WHERE group_name = ? AND run_name = ?", key)
+    _insert(connection, "runs", list(values), [tuple(values.values())])
+    _insert(connection, "metrics", METRIC_COLUMNS, record.metrics)
+    if row["tested"] and row["test_fingerprint"]:
+        connection.execute(
+            "INSERT OR IGNORE INTO test_evaluations VALUES (?, ?, ?, ?)",
+            (row["test_fingerprint"], *key, row["finished"] or ""),
+        )
+
+
+def _insert(
+    connection: sqlite3.Connection, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+) -> None:
+    marks = ", ".join("?" * len(columns))
+    connection.executemany(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})", rows)  # noqa: S608

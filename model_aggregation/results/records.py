@@ -1,0 +1,147 @@
+"""What the index holds of one run folder: a row and its metrics, read from the files; missing is NULL."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from model_aggregation.errors import ResultsError
+from model_aggregation.results.names import SINGLE
+from model_aggregation.results.run_folder import RunFolder
+
+_TIMING = ("train_seconds", "test_seconds", "train_images_per_second", "test_images_per_second")
+_COPIED = (
+    "model", "seed", "device", "precision", "data_fingerprint", "test_fingerprint", "positive",
+    "primary_metric", "started", "finished", "parameters", "image_size", "command",
+)  # fmt: skip
+_JSON = ("classes", "versions", "git")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A row of ``runs`` (without id) and its rows of ``metrics``; ``problem`` is what could not be read."""
+
+    row: dict[str, Any]
+    metrics: list[tuple[Any, ...]] = field(default_factory=list)
+    problem: str | None = None
+
+
+def run_folders(log_folder: Path) -> Iterator[RunFolder]:
+    """Return the run folders of a log folder, those of groups too, in the order of their names."""
+    for child in _folders(log_folder):
+        if RunFolder(child).exists:
+            yield RunFolder(child)
+        else:
+            yield from (RunFolder(path) for path in _folders(child) if RunFolder(path).exists)
+
+
+def _folders(path: Path) -> list[Path]:
+    return sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
+def group_of(folder: RunFolder, log_folder: Path) -> str:
+    """Return the group that a run folder lies in, or ``single``.
+
+    Raises
+    ------
+    ResultsError
+        If the folder does not lie in the log folder.
+    """
+    parent, root = folder.path.resolve().parent, log_folder.resolve()
+    if parent == root:
+        return SINGLE
+    if parent.parent == root:
+        return parent.name
+    raise ResultsError(f"A run folder lies in {log_folder} or in a group's folder there; {folder.path} does not.")
+
+
+def log_folder_text(group_name: str, log_folder: Path) -> str:
+    """Return the folder that holds a run folder, relative to the parent of the log folder, with ``/``."""
+    name = log_folder.resolve().name
+    return name if group_name == SINGLE else f"{name}/{group_name}"
+
+
+def read_record(folder: RunFolder, log_folder: Path) -> RunRecord:
+    """Read ``environment.json``, ``metrics.json`` and ``error.txt``; a damaged one is a reason, no error."""
+    group_name = group_of(folder, log_folder)
+    problems: list[str] = []
+    environment = _or_empty(folder.read_environment, folder.environment_json, problems)
+    metrics = _or_empty(folder.read_metrics, folder.metrics_json, problems)
+    readable = bool(metrics) or not folder.finished
+    row = {
+        "group_name": group_name,
+        "run_name": folder.name,
+        "log_folder": log_folder_text(group_name, log_folder),
+        "state": _state(folder, environment) if readable else "interrupted",
+        "reason": "; ".join(problems) or folder.failure_reason() or environment.get("reason"),
+        **{name: _cell(environment.get(name)) for name in _COPIED},
+        **{name: _cell((environment.get("timing") or {}).get(name)) for name in _TIMING},
+        **{name: _json(environment.get(name)) for name in _JSON},
+        "number_of_classes": _number_of_classes(environment, metrics),
+        "has_validation": environment.get("has_validation", "val" in metrics if metrics else None),
+        "tested": "test" in metrics,
+        "cutoff_source": _cell((metrics.get("test", {}).get("cutoff") or {}).get("source")),
+    }
+    names = (group_name, folder.name)
+    return RunRecord(row, [(*names, *values) for values in _metric_rows(metrics)], "; ".join(problems) or None)
+
+
+def _or_empty(read: Any, path: Path, problems: list[str]) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return dict(read())
+    except ResultsError as error:
+        problems.append(str(error))
+        return {}
+
+
+def _state(folder: RunFolder, environment: Mapping[str, Any]) -> str:
+    state = folder.state()
+    return "stopped" if state == "interrupted" and environment.get("state") == "stopped" else state
+
+
+def _number_of_classes(environment: Mapping[str, Any], metrics: Mapping[str, Any]) -> int | None:
+    for candidate in (
+        environment.get("classes"),
+        *(content.get("confusion") for content in metrics.values() if isinstance(content, Mapping)),
+    ):
+        if isinstance(candidate, list) and candidate:
+            return len(candidate)
+    return None
+
+
+def _metric_rows(metrics: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    """Return ``set_name, class, metric, value, low, high, method, n, reason`` of every number."""
+    for set_name, content in metrics.items():
+        if not isinstance(content, Mapping):
+            continue
+        for values in _numbers(content):
+            yield (set_name, "", *values)
+        classes = content.get("classes")
+        for class_name, numbers in classes.items() if isinstance(classes, Mapping) else ():
+            for values in _numbers(numbers):
+                yield (set_name, class_name, *values)
+
+
+def _numbers(content: Any) -> Iterator[tuple[Any, ...]]:
+    for name, entry in content.items() if isinstance(content, Mapping) else ():
+        if isinstance(entry, Mapping) and "value" in entry:
+            interval = entry.get("interval") or entry  # the cutoff keeps its interval in an object of its own
+            low, high = _number(interval.get("low")), _number(interval.get("high"))
+            value, n = _number(entry["value"]), _number(entry.get("n"))
+            method = entry.get("method", entry.get("source"))
+            yield name, value, low, high, _cell(method), n, _cell(entry.get("reason"))
+
+
+def _number(value: Any) -> int | float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _cell(value: Any) -> Any:
+    return value if value is None or isinstance(value, str | int | float) else _json(value)
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,195 @@
+"""The folder of one run: where each file lies, and writing and reading each, whole or absent.
+
+A run is finished once ``metrics.json``, the last file written, is there.
+"""
+
+import re
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import yaml
+
+from model_aggregation.errors import ModelAggregationError, ResultsError
+from model_aggregation.files import read_json, write_csv, write_json, write_text
+from model_aggregation.results import tables
+from model_aggregation.results.figures import write_roc_figure
+from model_aggregation.results.plot_settings import PlotSettings
+from model_aggregation.results.run_paths import RunPaths
+
+RunState = Literal["finished", "failed", "interrupted"]
+
+
+class RunFolder(RunPaths):
+    """The files of one run; nothing is created before something is written.
+
+    >>> RunFolder(Path("log/lungs/lungs_resnet18")).state()
+    'interrupted'
+    """
+
+    # --- state --------------------------------------------------------------------------------------------
+
+    @property
+    def exists(self) -> bool:
+        """Whether this program has written a run here (folders of the earlier program do not count)."""
+        marks = (self.environment_json, self.metrics_json, self.error_txt)
+        return any(mark.is_file() for mark in marks)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run ended with all its results."""
+        return self.metrics_json.is_file()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the run ended with an error."""
+        return self.error_txt.is_file() and not self.finished
+
+    def state(self) -> RunState:
+        """Return what the files say; a run that is still going on looks interrupted."""
+        if self.finished:
+            return "finished"
+        return "failed" if self.failed else "interrupted"
+
+    # --- writing --------------------------------------------------------------------------------------------
+
+    def write_predictions(self, set_name: str, table: pd.DataFrame, *, predicted: Sequence[str] | None = None) -> None:
+        """Write the probabilities of one set, and with ``predicted`` also the file of predicted labels.
+
+        Parameters
+        ----------
+        set_name
+            ``val``, ``test`` or the name of an external set.
+        table
+            Columns ``path`` (absolute), ``correct_label``, then one of probabilities per class, in any order.
+        predicted
+            Class names, one per row; needed for ``test``.
+
+        Raises
+        ------
+        ValueError
+            For other columns, or ``test`` without predicted labels.
+        """
+        if set_name == "test" and predicted is None:
+            raise ValueError("the test predictions need their predicted labels")
+        if predicted is not None:
+            write_csv(self.predicted_labels_csv(set_name), tables.predictions_table(table, predicted))
+        write_csv(self.predictions_csv(set_name), tables.predictions_table(table))
+
+    def write_roc(self, roc: pd.DataFrame, *, set_name: str = "test") -> None:
+        """Write the ROC table with the columns ``CutOff, TPR, FPR, Balanced Accuracy``."""
+        tables.write_roc(self.roc_csv(set_name), roc)
+
+    def write_roc_figure(
+        self,
+        roc: pd.DataFrame | None,
+        metrics: Mapping[str, Any],
+        *,
+        plot: PlotSettings | None = None,
+        set_name: str = "test",
+    ) -> None:
+        """Draw the ROC curve; ``metrics`` is the object of this set in ``metrics.json``."""
+        write_roc_figure(self.roc_png(set_name), roc, metrics, plot or PlotSettings())
+
+    def write_confusion(
+        self, matrix: Sequence[Sequence[int]], classes: Sequence[str], *, set_name: str = "test"
+    ) -> None:
+        """Write the confusion matrix; rows are correct labels, columns predicted ones."""
+        tables.write_confusion(self.confusion_xlsx(set_name), matrix, classes)
+
+    def write_metrics(self, metrics: Mapping[str, Mapping[str, Any]], table: pd.DataFrame) -> None:
+        """Write ``metrics.csv`` and then ``metrics.json``, which makes the run count as finished.
+
+        ``metrics`` holds one object per evaluated set; an error of an earlier attempt is removed.
+        """
+        write_csv(self.metrics_csv, table)
+        self.clear_error()
+        write_json(self.metrics_json, dict(metrics))
+
+    def write_environment(self, environment: Mapping[str, Any]) -> None:
+        """Write versions, device, seed, fingerprints and times."""
+        write_json(self.environment_json, dict(environment))
+
+    def write_error(self, error: BaseException) -> None:
+        """Write why the run failed: the reason in words, an empty line, the traceback."""
+        words = str(error) if isinstance(error, ModelAggregationError) else f"{type(error).__name__}: {error}"
+        reason = re.sub(r"\n\s*\n", "\n", words.strip())
+        trace = "".join(traceback.format_exception(error))
+        write_text(self.error_txt, (f"{reason}\n\n{trace}").encode(errors="replace").decode())
+
+    def clear_error(self) -> None:
+        """Remove the error of an earlier attempt."""
+        self.error_txt.unlink(missing_ok=True)
+
+    def append_status(self, line: str) -> None:
+        """Add a line to the log a person reads."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        with self.status_txt.open("a", encoding="utf-8", errors="replace", newline="\n") as file:
+            file.write(line.rstrip("\n") + "\n")
+
+    # --- reading --------------------------------------------------------------------------------------------
+
+    def read_settings(self) -> dict[str, Any]:
+        """Return the settings as plain values."""
+        try:
+            return dict(yaml.safe_load(tables.read_text(self.settings_yaml)) or {})
+        except (yaml.YAMLError, ValueError, TypeError) as error:
+            raise ResultsError(f"{self.settings_yaml} holds no settings: {error}") from error
+
+    def read_images(self) -> pd.DataFrame:
+        """Return ``images.csv``, every value as text."""
+        return tables.read_words(self.images_csv)
+
+    def read_predictions(self, set_name: str = "test") -> pd.DataFrame:
+        """Return ``path, correct_label,<classes>``: labels as str, probabilities as float64."""
+        return tables.read_predictions(self.predictions_csv(set_name))
+
+    def read_predicted_labels(self, set_name: str = "test") -> pd.DataFrame:
+        """Return ``path, correct_label, predict_label,<classes>``; predicted names end in ``_p``."""
+        return tables.read_predictions(self.predicted_labels_csv(set_name))
+
+    def read_roc(self, set_name: str = "test") -> pd.DataFrame:
+        """Return the ROC table."""
+        return tables.read_numbers(self.roc_csv(set_name), tables.ROC_COLUMNS)
+
+    def read_confusion(self, set_name: str = "test") -> pd.DataFrame:
+        """Return the confusion matrix, also of an old run folder, where it is named ``…_bc_cm.xlsx``."""
+        path = self.confusion_xlsx(set_name)
+        old = self._named(f"_{set_name}_bc_cm.xlsx")
+        return tables.read_confusion(old if old.is_file() and not path.is_file() else path)
+
+    def read_metrics(self) -> dict[str, dict[str, Any]]:
+        """Return ``metrics.json``: one object per evaluated set."""
+        return _read_object(self.metrics_json)
+
+    def read_metrics_table(self) -> pd.DataFrame:
+        """Return ``metrics.csv``: value, low, high and n as float64, the rest as text."""
+        return tables.read_numbers(self.metrics_csv, tables.METRIC_NUMBERS)
+
+    def read_environment(self) -> dict[str, Any]:
+        """Return ``environment.json``."""
+        return _read_object(self.environment_json)
+
+    def read_error(self) -> str:
+        """Return the reason and the traceback of a failed run."""
+        return tables.read_text(self.error_txt)
+
+    def failure_reason(self) -> str | None:
+        """Return why the run failed, in one line, or None when it did not."""
+        if not self.failed:
+            return None
+        return " ".join(line.strip() for line in self.read_error().partition("\n\n")[0].splitlines())
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        content = read_json(path)
+    except OSError as error:
+        raise ResultsError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except ValueError as error:
+        raise ResultsError(f"{path} is damaged: {error}. Evaluate the run again with magg analyze.") from error
+    if not isinstance(content, dict):
+        raise ResultsError(f"{path} should hold a JSON object; it holds {type(content).__name__}.")
+    return content

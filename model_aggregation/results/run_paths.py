@@ -1,0 +1,135 @@
+"""Where each file of a run lies; nothing here opens or writes one."""
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from model_aggregation.errors import ResultsError
+from model_aggregation.results.names import model_slug
+
+
+class RunPaths:
+    """The paths of one run's files.
+
+    >>> RunPaths(Path("log/lungs/lungs_resnet18")).predictions_csv("test").name
+    'lungs_resnet18_test.csv'
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
+
+    @cached_property
+    def name(self) -> str:
+        """The name of the run, which is the name of its folder."""
+        return self.path.name or self.path.resolve().name
+
+    def _named(self, ending: str) -> Path:
+        return self.path / f"{self.name}{ending}"
+
+    @property
+    def settings_yaml(self) -> Path:
+        """The complete settings of the run."""
+        return self._named(".yaml")
+
+    @property
+    def images_csv(self) -> Path:
+        """Every image of the run with label and split."""
+        return self.path / "images.csv"
+
+    @property
+    def status_txt(self) -> Path:
+        """The log a person reads."""
+        return self._named("_status.txt")
+
+    def architecture_txt(self, model: str) -> Path:
+        """The network, printed."""
+        return self.path / f"{model_slug(model)}_architecture.txt"
+
+    def weight_pth(self, which: Literal["last", "best"]) -> Path:
+        """The state dict of the last or best epoch."""
+        return self.path / f"{which}_model_weight.pth"
+
+    def weight_json(self, which: Literal["last", "best"]) -> Path:
+        """What is needed to use the state dict beside it."""
+        return self.path / f"{which}_model_weight.json"
+
+    def whole_model_pth(self, which: Literal["last", "best"]) -> Path:
+        """The whole network of the last or best epoch."""
+        return self.path / f"{which}_model_all.pth"
+
+    def epoch_pth(self, epoch: int) -> Path:
+        """The weights kept of one epoch, counted from 0."""
+        return self.path / "models" / f"{epoch}.pth"
+
+    def predictions_csv(self, set_name: str) -> Path:
+        """Probabilities of one set of images."""
+        return self._named(f"_{_checked_set(set_name)}.csv")
+
+    def predicted_labels_csv(self, set_name: str = "test") -> Path:
+        """Probabilities with the predicted label, as the companion viewer reads them."""
+        return self._named(f"_{_checked_set(set_name)}_p.csv")
+
+    def roc_csv(self, set_name: str = "test") -> Path:
+        """The ROC table (two classes)."""
+        return self._named(f"_{_checked_set(set_name)}_roc.csv")
+
+    def roc_png(self, set_name: str = "test") -> Path:
+        """The ROC figure (two classes)."""
+        return self._named(f"_{_checked_set(set_name)}_roc.png")
+
+    def confusion_xlsx(self, set_name: str = "test") -> Path:
+        """The confusion matrix."""
+        return self._named(f"_{_checked_set(set_name)}_cm.xlsx")
+
+    @property
+    def metrics_json(self) -> Path:
+        """Every number of the evaluation; the mark of completion."""
+        return self.path / "metrics.json"
+
+    @property
+    def metrics_csv(self) -> Path:
+        """Every number of the evaluation as a tidy table."""
+        return self.path / "metrics.csv"
+
+    @property
+    def environment_json(self) -> Path:
+        """Versions, device, seed, fingerprints, command."""
+        return self.path / "environment.json"
+
+    @property
+    def error_txt(self) -> Path:
+        """Why the run failed."""
+        return self.path / "error.txt"
+
+    def all_paths(self, model: str, set_names: Sequence[str] = ("val", "test")) -> list[Path]:
+        """Return the paths a run may write, to be checked for their length before it starts."""
+        by_set = (
+            self.predictions_csv,
+            self.predicted_labels_csv,
+            self.roc_csv,
+            self.roc_png,
+            self.confusion_xlsx,
+        )
+        return [
+            self.settings_yaml,
+            self.status_txt,
+            self.architecture_txt(model),
+            self.weight_json("best"),
+            self.epoch_pth(10**6),
+            self.environment_json,
+            *(path(set_name) for path in by_set for set_name in set_names),
+        ]
+
+
+def _checked_set(set_name: str) -> str:
+    if not re.fullmatch(r"\w+", set_name) or set_name.endswith(("_p", "_roc", "_cm")):
+        raise ResultsError(
+            f"The name of a set of images holds letters, digits and '_' and does not end in _p, _roc or _cm; "
+            f"'{set_name}' came."
+        )
+    return set_name

@@ -1,0 +1,156 @@
+"""What the command line says about plans and results: tables and sentences for people."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from model_aggregation.engine import Outcome
+from model_aggregation.forecast import Forecast
+from model_aggregation.plan import Plan, RunPlan
+from model_aggregation.results.leaderboard import leaderboard, leaderboard_text
+from model_aggregation.results.names import SINGLE
+from model_aggregation.results.run_folder import RunFolder
+
+_NO_METRICS = frozenset({"cutoff"})
+
+
+def finding_lines(plan: Plan) -> Iterator[str]:
+    """Yield a line for the data set and one for each finding about it."""
+    images = plan.table.counts().sum()
+    counts = ", ".join(f"{split} {int(count)}" for split, count in images.items() if count)
+    yield f"{len(plan.table.frame)} images, {len(plan.table.classes)} classes: {counts}; split {plan.split_origin}"
+    for finding in plan.findings:
+        yield f"{finding.severity}: {finding.message}"
+
+
+def plan_parts(plan: Plan, forecasts: list[Forecast]) -> Iterator[RenderableType]:
+    """Yield what a plan would do: data, classes per split, models with their forecasts, files."""
+    yield from finding_lines(plan)
+    yield _counts_table(plan)
+    if plan.positive:
+        yield f"Positive class: {plan.positive}. Ranked by {plan.primary_metric} on validation images."
+    else:
+        yield f"Ranked by {plan.primary_metric} on validation images."
+    table = Table(title="Runs", title_justify="left")
+    for heading in ("run", "weights", "input", "epochs", "parameters", "time", "disk"):
+        table.add_column(heading, overflow="fold")
+    for run, cost in zip(plan.runs, forecasts, strict=True):
+        table.add_row(
+            Text(run.run_name), Text(run.weights), _input_words(run), _epochs_words(run),
+            f"{cost.parameters / 1e6:.2f} M", duration(cost.seconds), f"{cost.disk_bytes / 2**20:.0f} MiB",
+        )  # fmt: skip
+    yield table
+    total = sum(cost.seconds for cost in forecasts)
+    yield f"About {duration(total)} on this machine, decoding not counted. Results go to {plan.folder}."
+    yield "Nothing was written. Do it with magg run and the same settings file."
+
+
+def _counts_table(plan: Plan) -> Table:
+    counts = plan.table.counts()
+    table = Table(title="Images", title_justify="left")
+    table.add_column("class", overflow="fold")
+    for split in counts.columns:
+        table.add_column(str(split) or "unused", justify="right")
+    for label, row in counts.iterrows():
+        table.add_row(Text(str(label)), *(str(int(count)) for count in row))
+    return table
+
+
+def _input_words(run: RunPlan) -> str:
+    facts = run.preprocessing
+    return f"{facts.image_size}×{facts.image_size}×{facts.channels} {facts.resize} {facts.interpolation}"
+
+
+def _epochs_words(run: RunPlan) -> str:
+    if not run.freezes:
+        return str(run.settings.epochs)
+    thaw = run.settings.thaw_at
+    frozen = run.settings.epochs if thaw is None else min(thaw, run.settings.epochs)
+    return f"{run.settings.epochs} ({frozen} head only)"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in words of the right size.
+
+    >>> duration(42), duration(600), duration(8000)
+    ('42 s', '10 min', '2.2 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def metrics_parts(set_name: str, evaluated: Mapping[str, Any]) -> Iterator[RenderableType]:
+    """Yield one evaluated set as a table with intervals and reasons, then its warnings."""
+    used = " (used for choosing)" if set_name == "val" else ""
+    table = Table(title=f"{set_name}{used}", title_justify="left")
+    for heading in ("metric", "value", "95 % interval", "method", "n"):
+        table.add_column(heading, overflow="fold")
+    for name, entry in evaluated.items():
+        if name in _NO_METRICS or not isinstance(entry, Mapping) or "value" not in entry:
+            continue
+        if entry["value"] is None:
+            table.add_row(name, "–", "", Text(str(entry.get("reason") or "")), str(entry.get("n", "")))
+        else:
+            table.add_row(
+                name,
+                _number(entry["value"]),
+                _interval(entry),
+                Text(str(entry.get("method") or "")),
+                str(entry.get("n", "")),
+            )
+    yield table
+    cutoff = evaluated.get("cutoff")
+    if cutoff:
+        reason = f" ({cutoff['reason']})" if cutoff.get("reason") else ""
+        yield f"Positive above {cutoff['value']:.6g}; cutoff from {cutoff['source']}{reason}."
+    yield from (f"warning: {warning}" for warning in evaluated.get("warnings", []))
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if abs(value) < 1000 else f"{value:.4g}"
+
+
+def _interval(entry: Mapping[str, Any]) -> str:
+    low, high = entry.get("low"), entry.get("high")
+    if low is None and high is None:
+        return ""
+    return f"{'' if low is None else _number(low)}–{'' if high is None else _number(high)}"
+
+
+def outcome_parts(plan: Plan, outcome: Outcome) -> Iterator[RenderableType]:
+    """Yield the results of a plan's runs, where they are, and what to type next."""
+    first = plan.runs[0]
+    if first.group_name == SINGLE:
+        folder = RunFolder(first.folder)
+        if folder.finished:
+            metrics = folder.read_metrics()
+            name = "test" if "test" in metrics else "val"
+            yield from metrics_parts(name, metrics[name])
+    else:
+        yield leaderboard_text(leaderboard(plan.log_folder, first.group_name))
+    if outcome.failed:
+        names = ", ".join(outcome.failed)
+        yield f"{len(outcome.failed)} of {len(plan.runs)} runs failed: {names} (see error.txt there)."
+    yield f"Results: {_shown(plan.folder)}"
+    log = "" if plan.log_folder == Path("log").resolve() else f" --log-folder {_quoted(plan.log_folder)}"
+    if first.group_name != SINGLE:
+        yield f"Ranking again: magg leaderboard {first.group_name}{log}"
+    done = [run for run in plan.runs if RunFolder(run.folder).finished]
+    if done:
+        yield f"New images: magg predict {_quoted(done[0].folder)} FOLDER --out FILE.csv"
+    yield f"Curves: tensorboard --logdir {_quoted(plan.log_folder.parent / 'runs')}"
+
+
+def _shown(path: Path) -> str:
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)
+
+
+def _quoted(path: Path) -> str:
+    shown = _shown(path)
+    return f'"{shown}"' if " " in shown else shown

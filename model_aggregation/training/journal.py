@@ -1,0 +1,63 @@
+"""What a training leaves to read: lines for people, TensorBoard scalars, and the history as a table."""
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Line = Callable[[str], None]
+
+
+class Journal:
+    """Writes the story of one training while it happens.
+
+    Parameters
+    ----------
+    name
+        The run's name, for the progress bar.
+    line
+        Takes one line for people (the status file and the screen).
+    events
+        Folder for TensorBoard events, or None for none.
+    """
+
+    def __init__(self, name: str, line: Line, events: Path | None) -> None:
+        self.name = name
+        self.note = line
+        self._writer = _writer(events) if events is not None else None
+
+    def batch(self, step: int, loss: float, accuracy: float, learning_rate: float) -> None:
+        """Record one batch under ``batch/…`` (the tags ``train/…`` and ``val/…`` are per epoch)."""
+        if self._writer is not None:
+            self._writer.add_scalar("batch/loss", loss, step)
+            self._writer.add_scalar("batch/acc", accuracy, step)
+            self._writer.add_scalar("batch/learning_rate", learning_rate, step)
+
+    def epoch(self, row: dict[str, Any], number: int, epochs: int) -> None:
+        """Record one finished epoch: a line for each split, and the scalars."""
+        self.note(
+            f"epoch {number}/{epochs} train loss {row['train_loss']:.4f} accuracy {row['train_accuracy']:.4f}"
+            + (" (head only)" if row["frozen"] else "")
+        )
+        scalars = {"train/loss": row["train_loss"], "train/acc": row["train_accuracy"]}
+        scalars["train/learning_rate"] = row["learning_rate"]
+        if "val_loss" in row:
+            self.note(f"epoch {number}/{epochs} val loss {row['val_loss']:.4f} accuracy {row['val_accuracy']:.4f}")
+            scalars |= {"val/loss": row["val_loss"], "val/acc": row["val_accuracy"]}
+        if self._writer is not None:
+            for tag, value in scalars.items():
+                self._writer.add_scalar(tag, value, row["epoch"])
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Finish the event file."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _writer(events: Path) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tensorboard's own imports warn about their dependencies
+        from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(log_dir=str(events))

@@ -1,0 +1,188 @@
+"""The earlier program's database: taken over with every row, and still written by the earlier program."""
+
+import csv
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from results_samples import make_run
+
+from model_aggregation.results.index import Index
+
+COLUMNS = (
+    "run_name, group_name, datetime, accuracy, sensitivity, specificity, precision, f1, blanced_accuracy, cutoff, "
+    "auc, log_folder"
+)
+ROW = ("old_a", "single", "2023-04-05 06:07:08", 0.9, 0.8, 0.7, 0.6, 0.5, 0.75, 0.45, 0.95, "log")
+NUMBERS = (
+    "accuracy {t}, sensitivity {t}, specificity {t}, precision {t}, f1 {t}, blanced_accuracy {t}, cutoff {t}, auc {t}"
+)
+TABLE = (
+    "CREATE TABLE IF NOT EXISTS test_result({id} run_name TEXT, group_name TEXT, datetime TEXT, "
+    + NUMBERS
+    + ", log_folder TEXT)"
+)
+WITH_ID = TABLE.format(id="id INTEGER PRIMARY KEY AUTOINCREMENT,", t="REAL")
+INSERT = f"INSERT INTO test_result({COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    """An empty log folder."""
+    (tmp_path / "log").mkdir()
+    return tmp_path / "log"
+
+
+def earlier_program(log: Path, table: str, *rows: tuple[object, ...], insert: str = INSERT) -> None:
+    """Write as the earlier program does: make the table if it is not there, then insert."""
+    with closing(sqlite3.connect(log / "analyze_record.db")) as connection:
+        connection.execute(table)
+        connection.executemany(insert, rows)
+        connection.commit()
+
+
+def named(name: str, **changes: object) -> tuple[object, ...]:
+    """Return an earlier row with another name."""
+    return tuple(changes.get(key, value) for key, value in zip(COLUMNS.split(", "), (name, *ROW[1:]), strict=True))
+
+
+def seen(log: Path) -> dict[str, tuple[object, ...]]:
+    """Return the rows of test_result by name, as any client sees them, without the id."""
+    with closing(sqlite3.connect(log / "analyze_record.db")) as connection:
+        rows = connection.execute("SELECT * FROM test_result").fetchall()
+    assert len({row[0] for row in rows}) == len(rows)
+    assert all(type(row[0]) is int for row in rows)
+    return {row[1]: row[1:] for row in rows}
+
+
+def csv_names(log: Path) -> list[str]:
+    """Return the names in the copy."""
+    with (log / "earlier_results.csv").open(encoding="utf-8", newline="") as file:
+        return [row["run_name"] for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("number", ["REAL", "TEXT", "", "INTEGER", "NUMERIC"])
+@pytest.mark.parametrize("identity", ["id INTEGER PRIMARY KEY AUTOINCREMENT,", "id INTEGER PRIMARY KEY,", ""])
+def test_an_earlier_database_is_taken_over(log: Path, identity: str, number: str) -> None:
+    earlier_program(log, TABLE.format(id=identity, t=number), ROW, named("古い,b", cutoff=None))
+    Index(log).record(make_run(log / "new").path)
+    rows = seen(log)
+    assert rows["old_a"] == ROW
+    assert rows["古い,b"][9] is None
+    assert set(rows) == {"old_a", "古い,b", "new"}
+    assert csv_names(log) == ["old_a", "古い,b"]
+    with closing(sqlite3.connect(log / "analyze_record.db")) as connection:
+        kinds = dict(connection.execute("SELECT name, type FROM sqlite_master").fetchall())
+    assert (kinds["test_result"], kinds["earlier_result"]) == ("view", "table")
+
+
+def test_earlier_ids_are_kept(log: Path) -> None:
+    earlier_program(
+        log,
+        WITH_ID,
+        (7, *ROW),
+        (9, *named("old_b")),
+        insert=f"INSERT INTO test_result(id, {COLUMNS}) VALUES ({'?,' * 12}?)",
+    )
+    make_run(log / "new")
+    results = Index(log).test_results().set_index("run_name")["id"]
+    assert results.to_dict() == {"old_a": 7, "old_b": 9, "new": 10}
+    Index(log).path.unlink()
+    Index(log).rebuild()
+    assert Index(log).test_results().set_index("run_name")["id"].to_dict() == {"old_a": 7, "old_b": 9, "new": 10}
+
+
+def test_ids_that_are_none_are_repaired(log: Path) -> None:
+    table = TABLE.format(id="id TEXT,", t="TEXT")
+    rows = [("5", *named("a")), ("5", *named("b")), (None, *named("c")), ("x", *named("d"))]
+    earlier_program(log, table, *rows, insert=f"INSERT INTO test_result VALUES ({'?,' * 12}?)")
+    ids = Index(log).test_results().set_index("run_name")["id"].to_dict()
+    assert ids == {"a": 5, "b": 6, "c": 7, "d": 8}
+
+
+def test_words_are_no_numbers(log: Path) -> None:
+    words = ["None", "", "nan", "0.5%", "-0.25", "1e-3", " .5 ", "e5"]
+    rows = [named(f"r{k}", auc=word) for k, word in enumerate(words)]
+    earlier_program(log, TABLE.format(id="", t="TEXT"), *rows)
+    Index(log).rebuild()
+    assert [seen(log)[f"r{k}"][10] for k in range(len(words))] == [None, None, None, None, -0.25, 0.001, 0.5, None]
+
+
+def test_missing_and_further_columns(log: Path) -> None:
+    table = 'CREATE TABLE test_result (Run_Name TEXT, accuracy REAL, "my note" TEXT)'
+    insert = "INSERT INTO test_result VALUES (?, ?, ?)"
+    earlier_program(log, table, ("a", 0.5, "x, y"), insert=insert)
+    Index(log).rebuild()
+    assert seen(log)["a"][3:5] == (0.5, None)
+    Index(log).path.unlink()
+    Index(log).rebuild()
+    assert seen(log)["a"][3] == 0.5
+    with closing(sqlite3.connect(log / "analyze_record.db")) as connection:
+        assert connection.execute('SELECT "my note" FROM earlier_result').fetchall() == [("x, y",)]
+
+
+def test_the_earlier_program_goes_on_writing(log: Path) -> None:
+    index = Index(log)
+    index.record(make_run(log / "new").path)
+    earlier_program(log, WITH_ID, ROW)
+    taken = index.test_results().set_index("run_name")["id"]["new"]
+    with_id = f"INSERT INTO test_result(id, {COLUMNS}) VALUES ({'?,' * 12}?)"
+    earlier_program(log, WITH_ID, (50, *named("old_b")), (int(taken), *named("old_c")), insert=with_id)
+    earlier_program(log, WITH_ID, (None, *named("old_d")), insert=f"INSERT INTO test_result VALUES ({'?,' * 12}?)")
+    assert set(seen(log)) == {"new", "old_a", "old_b", "old_c", "old_d"}
+    assert seen(log)["old_a"] == ROW
+    assert index.test_results().set_index("run_name")["id"]["old_b"] == 50
+    index.record(make_run(log / "newer").path)
+    assert csv_names(log) == ["old_a", "old_b", "old_c", "old_d"]
+
+
+@pytest.mark.parametrize("loss", ["nothing", "deleted", "words"])
+def test_earlier_rows_survive_a_rebuild(log: Path, loss: str) -> None:
+    index = Index(log)
+    index.record(make_run(log / "new").path)
+    earlier_program(log, WITH_ID, ROW, ROW, named("old_b", group_name="g"))  # the same row twice is two rows
+    index.set_state("g_x", "g", "running")
+    if loss == "deleted":
+        index.path.unlink()
+    if loss == "words":
+        index.path.write_bytes(b"damaged " * 1000)
+    report = index.rebuild()
+    assert report.earlier_rows == 3
+    assert index.rebuild().earlier_rows == 3
+    assert sorted(index.earlier_rows()["run_name"]) == ["old_a", "old_a", "old_b"]
+    assert csv_names(log) == ["old_a", "old_a", "old_b"]
+
+
+def test_rows_never_copied_are_rescued_from_a_torn_database(log: Path) -> None:
+    earlier_program(log, WITH_ID, *(named(f"old_{k}") for k in range(200)))
+    data = bytearray((log / "analyze_record.db").read_bytes())
+    with closing(sqlite3.connect(log / "analyze_record.db")) as connection:
+        connection.execute("CREATE TABLE more (x)")
+        connection.execute("INSERT INTO more VALUES (1)")
+        connection.commit()
+    data = bytearray((log / "analyze_record.db").read_bytes())
+    data[-4096:] = b"\xff" * 4096  # the last page belongs to the other table
+    (log / "analyze_record.db").write_bytes(data)
+    report = Index(log).rebuild()
+    assert report.moved_aside is not None
+    assert report.earlier_rows == 200
+
+
+def test_a_new_database_of_the_earlier_program_joins_the_copy(log: Path) -> None:
+    earlier_program(log, WITH_ID, ROW)
+    Index(log).rebuild()
+    Index(log).path.unlink()
+    earlier_program(log, WITH_ID, named("old_b"))  # gets id 1 again
+    Index(log).rebuild()
+    assert set(seen(log)) == {"old_a", "old_b"}
+    assert sorted(csv_names(log)) == ["old_a", "old_b"]
+
+
+def test_a_copy_in_another_form_is_not_overwritten(log: Path) -> None:
+    from model_aggregation.errors import ResultsError
+
+    (log / "earlier_results.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    with pytest.raises(ResultsError, match="Restore it"):
+        Index(log).rebuild()
+    assert (log / "earlier_results.csv").read_text(encoding="utf-8") == "a,b\n1,2\n"

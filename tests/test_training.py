@@ -1,0 +1,235 @@
+"""Training: losses against references, schedules, freezing, the same bits twice, and continuing."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812
+from lightning_fabric import Fabric
+
+from model_aggregation.config import make_settings
+from model_aggregation.data.augmentation import augment
+from model_aggregation.data.image_store import ImageStore
+from model_aggregation.data.loading import StoredImages, plain_order, training_order
+from model_aggregation.errors import TrainingError
+from model_aggregation.models.build import build_network
+from model_aggregation.models.inference import predict_logits, softmax
+from model_aggregation.models.zoo import parse_model_name
+from model_aggregation.progress import Reporter
+from model_aggregation.training.journal import Journal
+from model_aggregation.training.loop import LabelledImages, Training, TrainingFiles, run_training
+from model_aggregation.training.losses import balanced_class_weights, make_loss
+
+LOGITS = torch.tensor([[1.0, -0.5, 0.2], [0.1, 0.3, -2.0], [0.0, 0.0, 1.0]])
+LABELS = torch.tensor([0, 2, 1])
+
+
+def settings_for(**given):
+    fixed = {"data": "x", "model": "timm:test_resnet", "pretrained": False, "image_size": 32, "batch_size": 8}
+    return make_settings(**{**fixed, **given})
+
+
+def reference(name):
+    one_hot = F.one_hot(LABELS, 3).float()
+    probabilities = torch.softmax(LOGITS, 1)
+    true = probabilities[torch.arange(3), LABELS]
+    return {
+        "cross_entropy": -true.log().mean(),
+        "bce_with_logits": torch.nn.BCELoss()(torch.sigmoid(LOGITS), one_hot),
+        "multi_margin": torch.nn.MultiMarginLoss()(LOGITS, LABELS),
+        "focal": (-((1 - true) ** 2) * true.log()).mean(),
+        "cosine": (1 - torch.nn.CosineSimilarity(1)(LOGITS, one_hot)).mean(),
+    }[name]
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "bce_with_logits", "multi_margin", "focal", "cosine"])
+def test_losses(name):
+    assert make_loss(settings_for(loss=name), None)(LOGITS, LABELS) == pytest.approx(reference(name).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "bce_with_logits", "multi_margin", "focal", "cosine"])
+def test_class_weights_count_images_of_a_class_more(name):
+    weights = torch.tensor([1.0, 2.0, 3.0])
+    each = torch.stack(
+        [make_loss(settings_for(loss=name), None)(LOGITS[i : i + 1], LABELS[i : i + 1]) for i in range(3)]
+    )
+    expected = (weights[LABELS] * each).sum() / weights[LABELS].sum()
+    assert make_loss(settings_for(loss=name), weights)(LOGITS, LABELS) == pytest.approx(expected.item(), rel=1e-6)
+
+
+def test_balanced_class_weights_are_those_of_scikit_learn():
+    from sklearn.utils.class_weight import compute_class_weight
+
+    labels = torch.tensor([0, 0, 0, 1, 2, 2])
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=labels.numpy())
+    assert np.allclose(balanced_class_weights(labels, 3).numpy(), expected)
+
+
+def test_flips_are_drawn_for_each_image():
+    images = torch.arange(64 * 3 * 4 * 4, dtype=torch.int32).view(64, 3, 4, 4)
+    changed = augment(images, "flips", torch.Generator().manual_seed(0))
+    kinds = [0, 0, 0, 0]
+    for image, result in zip(images, changed, strict=True):
+        options = [image, image.flip(2), image.flip(1), image.flip(1, 2)]
+        matches = [torch.equal(result, option) for option in options]
+        assert sum(matches) == 1
+        kinds[matches.index(True)] += 1
+    assert min(kinds) >= 6  # 16 expected of each
+    assert torch.equal(augment(images, "none", torch.Generator()), images)
+
+
+def test_orders_hold_every_image_once():
+    for count in range(1, 40):
+        for order in (training_order(count, 4, seed=3), plain_order(count, 4)):
+            assert sorted(np.concatenate(order).tolist()) == list(range(count))
+            assert count == 1 or min(map(len, order)) > 1 or order[-1].tolist() == [count - 1]
+    assert not any(len(batch) == 1 for batch in training_order(9, 4, seed=0))
+
+
+class Lab:
+    """Two classes that differ in brightness, and a network to train on them."""
+
+    def __init__(self, folder, *, validation=True, **given):
+        generator = np.random.default_rng(0)
+        labels = np.arange(48) % 2
+        pixels = generator.integers(0, 100, size=(48, 32, 32, 3)) + 80 * labels[:, None, None, None]
+        store = ImageStore(pixels.astype(np.uint8), {})
+        self.settings = settings_for(**given)
+        torch.manual_seed(0)
+        self.network = build_network(parse_model_name("timm:test_resnet"), 2, self.settings)
+        self.lines: list[str] = []
+
+        def part(start, stop):
+            rows = np.arange(start, stop)
+            return LabelledImages(StoredImages(store, rows), torch.from_numpy(labels[rows]))
+
+        self.files = TrainingFiles(folder / "state.pt", folder / "last.pth", folder / "best.pth", folder / "models")
+        self.training = Training(
+            self.network, part(0, 32), part(32, 48) if validation else None, self.settings,
+            Fabric(accelerator="cpu", devices=1), self.files, Reporter(), Journal("run", self.lines.append, None),
+        )  # fmt: skip
+
+    def run(self):
+        return run_training(self.training)
+
+    def weights(self):
+        return {name: tensor.clone() for name, tensor in self.network.module.state_dict().items()}
+
+
+def same(first, second):
+    return all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_training_learns_and_keeps_the_best_epoch(tmp_path):
+    lab = Lab(tmp_path, epochs=12, learning_rate=3e-3, warmup_epochs=0)
+    progress = lab.run()
+    losses = [row["val_loss"] for row in progress.history]
+    assert progress.best_epoch == int(np.argmin(losses))
+    best = torch.load(tmp_path / "best.pth", weights_only=True)
+    assert same(lab.weights(), best)
+    logits = predict_logits(lab.network, lab.training.validation.images, lab.training.fabric)
+    assert (softmax(logits).argmax(1) == lab.training.validation.labels.numpy()).mean() > 0.9
+    assert np.allclose(softmax(logits).sum(1), 1)
+    measured = F.cross_entropy(logits, lab.training.validation.labels).item()
+    assert measured == pytest.approx(losses[progress.best_epoch], rel=1e-5)
+
+
+def test_two_trainings_are_identical_and_another_seed_is_not(tmp_path):
+    results = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        lab = Lab(tmp_path / name, epochs=2, seed=seed)
+        lab.run()
+        results.append(lab.weights())
+    assert same(results[0], results[1])
+    assert not same(results[0], results[2])
+
+
+def test_a_training_that_continues_takes_the_same_steps(tmp_path):
+    whole = Lab(tmp_path / "whole", epochs=4, accumulate=2, clip_gradient=1.0, augmentation="flips")
+    history = whole.run().history
+    cut = Lab(tmp_path / "cut", epochs=4, accumulate=2, clip_gradient=1.0, augmentation="flips")
+
+    def stop(text):
+        if text.startswith("epoch 3/4 train"):
+            raise KeyboardInterrupt
+
+    cut.training.journal.note = stop
+    with pytest.raises(KeyboardInterrupt):
+        cut.run()
+    again = Lab(tmp_path / "cut", epochs=4, accumulate=2, clip_gradient=1.0, augmentation="flips")
+    assert again.run().history == history
+    assert same(whole.weights(), again.weights())
+
+
+def test_freezing_ends_at_the_given_epoch(tmp_path):
+    donor = Lab(tmp_path / "donor", epochs=1)
+    torch.save(donor.network.module.state_dict(), tmp_path / "w.pth")
+    given = {
+        "pretrained": True,
+        "weights": str(tmp_path / "w.pth"),
+        "epochs": 3,
+        "thaw_at": 2,
+        "save_every": 1,
+    }
+    lab = Lab(tmp_path / "run", **given)
+    start = lab.weights()
+    progress = lab.run()
+    assert [row["frozen"] for row in progress.history] == [True, True, False]
+    after = [torch.load(tmp_path / "run" / "models" / f"{epoch}.pth", weights_only=True) for epoch in range(3)]
+    body = [name for name in start if name not in lab.network.head]
+    assert all(torch.equal(start[name], after[1][name]) for name in body)
+    assert not all(torch.equal(start[name], after[2][name]) for name in body)
+    assert not torch.equal(start["fc.weight"], after[0]["fc.weight"])
+
+
+def test_without_pretrained_weights_nothing_is_frozen(tmp_path):
+    progress = Lab(tmp_path, epochs=1, freeze=True, thaw_at=None).run()
+    assert progress.history[0]["frozen"] is False
+
+
+def test_early_stopping_and_no_validation(tmp_path):
+    stopped = Lab(tmp_path / "a", epochs=50, patience=1, learning_rate=1e-12, warmup_epochs=0, schedule="constant")
+    progress = stopped.run()
+    assert progress.epoch < 50
+    assert progress.epoch - 1 - progress.best_epoch == 1
+    plain = Lab(tmp_path / "b", epochs=1, validation=False)
+    assert plain.run().best_epoch is None
+    assert not (tmp_path / "b" / "best.pth").exists()
+    assert same(plain.weights(), torch.load(tmp_path / "b" / "last.pth", weights_only=True))
+
+
+def test_a_loss_that_is_not_finite(tmp_path):
+    with pytest.raises(TrainingError, match="not a finite number"):
+        Lab(tmp_path / "a", epochs=2, learning_rate=1e30, warmup_epochs=0, schedule="constant").run()
+    lab = Lab(tmp_path / "b", epochs=3)
+    healthy = lab.training.journal.epoch
+
+    def poison(row, number, epochs):
+        healthy(row, number, epochs)
+        if number == 1:
+            torch.save(lab.weights(), tmp_path / "good.pth")
+            lab.poisoned = True
+
+    lab.training.journal.epoch = poison
+    original = lab.training.journal.batch
+
+    def batch(step, *values):
+        original(step, *values)
+        if step == 5:
+            lab.network.module.fc.weight.data.fill_(math.nan)
+
+    lab.training.journal.batch = batch
+    progress = lab.run()
+    assert progress.epoch == 1
+    assert any("not a finite number" in line for line in lab.lines)
+    assert same(lab.weights(), torch.load(tmp_path / "good.pth", weights_only=True))
+
+
+@pytest.mark.parametrize(
+    "given", [{"optimizer": "sgd"}, {"optimizer": "adam"}, {"precision": "bf16"}, {"best_by": "auc"}]
+)
+def test_other_settings_train(tmp_path, given):
+    progress = Lab(tmp_path, epochs=2, learning_rate=1e-3, **given).run()
+    assert progress.epoch == 2
+    assert progress.history[1]["train_loss"] < progress.history[0]["train_loss"] + 0.5
