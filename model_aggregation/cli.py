@@ -3,6 +3,7 @@
 Flags come from the settings classes; torch is imported only by the commands that compute.
 """
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,6 +35,7 @@ app = App(
     help="Which pretrained network works best on my images, how good is it really, and where does it go wrong?",
     help_epilogue=EPILOGUE,
     error_formatter=_formatted,
+    exit_on_error=False,
     suppress_keyboard_interrupt=False,
 )
 
@@ -309,11 +311,15 @@ def _print(content: Any) -> None:
 
 def main() -> None:
     """Run the command line and exit with its code; an error of ours is one message without a traceback."""
+    # Idle OpenMP threads that spin slow a shared machine down many times; it must be set before torch loads.
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a Japanese name must not stop a cp932 or ASCII console
     try:
         code = app(result_action="return_value")
+    except CycloptsError:
+        code = 1  # printed already
     except ModelAggregationError as error:
         print(error, file=sys.stderr)  # noqa: T201
         code = 130 if type(error).__name__ == "InterruptionError" else 1

@@ -40,16 +40,17 @@ def _source(value: Any) -> Any:
     return "torchvision" if value == "pytorch" else value  # the earlier program's word
 
 
-def _weights(value: Any) -> Any:
-    """Accept one file for the only model, or a mapping (or ``MODEL=FILE`` words) from model to file."""
-    if value is None:
-        return {}
+def _words(value: Any) -> Any:
+    """Accept one word, a list of words, or a mapping from model to file; the result is a tuple of words."""
     if isinstance(value, str | Path):
-        value = [str(value)]
-    if isinstance(value, list | tuple):
-        words = [str(word).rpartition("=") for word in value]  # a file without a model has no "="
-        return {model: file for model, _, file in words}
-    return value
+        return (str(value),)
+    if isinstance(value, dict):
+        return tuple(f"{model}={file}" for model, file in value.items())
+    return () if value is None else value
+
+
+def _number(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isdigit() else value  # the command line hands over text
 
 
 class Options(BaseModel):
@@ -91,7 +92,7 @@ class Options(BaseModel):
         False,
         description="Go on although the same picture is in test and in another split; the report says so.",
     )
-    channels: Annotated[Literal[1, 3], DATA] = Field(
+    channels: Annotated[Literal[1, 3], DATA, BeforeValidator(_number)] = Field(
         3, description="Channels of the network's input: 3 (colour) or 1 (grey)."
     )
 
@@ -102,10 +103,9 @@ class Options(BaseModel):
     pretrained: Annotated[bool, MODEL] = Field(
         True, description="Start from pretrained weights; without them from random ones."
     )
-    weights: Annotated[dict[str, Path], MODEL, BeforeValidator(_weights), Parameter(accepts_keys=False)] = Field(
-        {},
-        description="File of pretrained weights (.safetensors, .pth) for the only model, or MODEL=FILE.",
-    )
+    weights: Annotated[
+        tuple[str, ...], MODEL, BeforeValidator(_words), Parameter(consume_multiple=True, negative=())
+    ] = Field((), description="File of pretrained weights (.safetensors, .pth) for the only model, or MODEL=FILE.")
     image_size: Annotated[int | None, MODEL] = Field(
         None, ge=8, description="Height and width in pixels that the network sees; default: the model's own."
     )
@@ -223,6 +223,11 @@ class Options(BaseModel):
     )
     tensorboard: Annotated[bool, OUTPUT] = Field(True, description="Write TensorBoard events to runs/.")
 
+    def weights_by_model(self) -> dict[str, Path]:
+        """Return the file of weights for each model named in ``weights``; the name is empty for the only model."""
+        pairs = (word.rpartition("=") for word in self.weights)
+        return {model: Path(file) for model, _, file in pairs}
+
     def given(self) -> dict[str, Any]:
         """Return only the settings that were given, not the defaults."""
         return {key: getattr(self, key) for key in self.model_fields_set}
@@ -254,8 +259,11 @@ class Settings(Options):
             problems.append(f"cutoff_lower ({self.cutoff_lower}) is above cutoff_upper ({self.cutoff_upper})")
         if self.label_smoothing and self.loss != "cross_entropy":
             problems.append(f"label_smoothing works with loss cross_entropy only, not {self.loss}")
-        if "" in self.weights and (len(self.weights) > 1 or len(self.models) > 1):
+        files = self.weights_by_model()
+        if "" in files and (len(self.weights) > 1 or len(self.models) > 1):
             problems.append("weights: several models need MODEL=FILE for each file")
+        if len(files) < len(self.weights):
+            problems.append("weights: two files for one model")
         if problems:
             raise ValueError("; ".join(problems))
         return self

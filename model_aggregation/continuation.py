@@ -10,7 +10,7 @@ import pandas as pd
 
 from model_aggregation.data.splitting import write_split
 from model_aggregation.errors import ResultsError
-from model_aggregation.files import write_json
+from model_aggregation.files import write_csv, write_json
 from model_aggregation.plan import Plan, RunPlan
 from model_aggregation.results.names import SINGLE, check_path_lengths
 from model_aggregation.results.run_folder import RunFolder
@@ -44,11 +44,12 @@ def prepare_folders(plan: Plan) -> None:
         write_split(plan.table, _split_path(plan))
     if plan.runs[0].group_name != SINGLE and not plan.settings.comparison:
         write_json(plan.folder / "plan.json", plan.to_dict())
-    findings = pd.DataFrame(
-        [(f.severity, f.kind, f.message, "; ".join(f.files)) for f in plan.findings],
-        columns=["severity", "kind", "message", "files"],
-    )
-    findings.to_csv(plan.folder / "findings.csv", index=False, encoding="utf-8", lineterminator="\n")
+    findings = [
+        (found.severity, found.kind, found.message, "; ".join(found.files), "; ".join(found.details))
+        for found in plan.findings
+    ]
+    columns = ["severity", "kind", "message", "files", "details"]
+    write_csv(plan.folder / "findings.csv", pd.DataFrame(findings, columns=columns))
 
 
 def _split_path(plan: Plan) -> Path:

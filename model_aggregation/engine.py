@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from model_aggregation.continuation import prepare_folders
-from model_aggregation.errors import ModelAggregationError
+from model_aggregation.errors import ModelAggregationError, ResultsError
 from model_aggregation.experiment import execute
 from model_aggregation.plan import Plan, RunPlan
 from model_aggregation.progress import Reporter
@@ -45,45 +45,61 @@ def run(plan: Plan, reporter: Reporter | None = None) -> Outcome:
     """
     reporter = reporter or Reporter()
     prepare_folders(plan)
-    index = Index(plan.log_folder)
+    record = _Record(Index(plan.log_folder), reporter)
     outcome = Outcome()
     with reporter.working():
         for number, item in enumerate(plan.runs, 1):
             title = f"[{number}/{len(plan.runs)}] {item.model} → {item.run_name}"
             if RunFolder(item.folder).finished:
                 reporter.message(f"{title}: finished before")
-                index.record(item.folder)
+                record.result(item)
                 outcome.already_there.append(item.run_name)
                 continue
             reporter.message(title)
-            _run_one(plan, item, index, outcome, reporter)
+            _run_one(plan, item, record, outcome)
     return outcome
 
 
-def _run_one(plan: Plan, item: RunPlan, index: Index, outcome: Outcome, reporter: Reporter) -> None:
-    index.set_state(item.run_name, item.group_name, "running", model=str(item.model))
+def _run_one(plan: Plan, item: RunPlan, record: "_Record", outcome: Outcome) -> None:
+    record.state(item, "running")
     try:
-        with _interruption_noted(item, index):
-            execute(plan, item, reporter)
-    except InterruptionError:
-        raise
-    except Exception as error:  # noqa: BLE001  (one model's failure must not end the others)
-        folder = RunFolder(item.folder)
-        folder.write_error(error)
-        outcome.failed[item.run_name] = folder.failure_reason() or str(error)
-        reporter.message(f"  failed: {outcome.failed[item.run_name]}")
-    else:
-        outcome.finished.append(item.run_name)
-    index.record(item.folder)
-
-
-@contextmanager
-def _interruption_noted(item: RunPlan, index: Index) -> Iterator[None]:
-    try:
-        yield
+        execute(plan, item, record.reporter)
     except KeyboardInterrupt as error:
-        index.set_state(item.run_name, item.group_name, "interrupted")
+        record.state(item, "interrupted")
         raise InterruptionError(
             f"Stopped in {item.run_name}. Finished runs and finished epochs are stored; "
             "give the same command again to continue."
         ) from error
+    except Exception as error:  # noqa: BLE001  (one model's failure must not end the others)
+        folder = RunFolder(item.folder)
+        folder.write_error(error)
+        outcome.failed[item.run_name] = folder.failure_reason() or str(error)
+        record.reporter.message(f"  failed: {outcome.failed[item.run_name]}")
+    else:
+        outcome.finished.append(item.run_name)
+    record.result(item)
+
+
+@dataclass(frozen=True)
+class _Record:
+    """The index of the log folder. It can be rebuilt, so its troubles are said and end no run."""
+
+    index: Index
+    reporter: Reporter
+
+    def state(self, item: RunPlan, state: str) -> None:
+        """Note the state of a run that has no results yet."""
+        with self._said():
+            self.index.set_state(item.run_name, item.group_name, state, model=str(item.model))
+
+    def result(self, item: RunPlan) -> None:
+        """Take over what the run folder says."""
+        with self._said():
+            self.index.record(item.folder)
+
+    @contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except ResultsError as error:
+            self.reporter.message(f"  the index was not written (make it anew with magg index): {error}")

@@ -24,6 +24,7 @@ from model_aggregation.models.inference import predict_logits, softmax
 from model_aggregation.plan import Plan, RunPlan
 from model_aggregation.progress import Reporter
 from model_aggregation.results.run_folder import RunFolder
+from model_aggregation.results.tables import predictions_table
 from model_aggregation.settings_files import settings_mapping, write_settings
 from model_aggregation.training.checkpoint import Progress
 from model_aggregation.training.journal import Journal
@@ -210,7 +211,8 @@ def _predict(work: _Work, network: Network, splits: dict[str, _Split]) -> dict[s
         seconds[name] = time.perf_counter() - started
         probabilities = pd.DataFrame(softmax(logits), columns=list(work.plan.table.classes))
         table = split.table[["path", "label"]].rename(columns={"label": "correct_label"}).reset_index(drop=True)
-        write_csv(work.folder.predictions_csv(name), pd.concat([table, probabilities], axis=1))
+        table = predictions_table(pd.concat([table, probabilities], axis=1))
+        write_csv(work.folder.predictions_csv(name), table)
     return seconds
 
 

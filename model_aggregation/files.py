@@ -22,7 +22,7 @@ def whole_or_absent(path: Path) -> Iterator[Path]:
     temporary name keeps the suffix of ``path``, because some writers choose the format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem[:100]}.{os.getpid()}.part{path.suffix}")
+    temporary = path.with_name(f".{path.stem[:40]}.{os.getpid()}.part{path.suffix}")  # short: names have limits
     try:
         yield temporary
         temporary.replace(path)

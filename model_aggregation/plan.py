@@ -14,6 +14,7 @@ from model_aggregation.data.image_table import ImageTable
 from model_aggregation.data.inspection import Finding, check, inspect
 from model_aggregation.data.scan import scan
 from model_aggregation.data.splitting import SplitRule, apply_split, split_images
+from model_aggregation.environment import device_choice
 from model_aggregation.errors import DataError, SettingsError
 from model_aggregation.models.build import Preprocessing, preprocessing_for, weights_file
 from model_aggregation.models.zoo import ModelName, find_models
@@ -134,10 +135,12 @@ def make_plan(settings: Settings, *, count: Count | None = None) -> Plan:
         With all problems of the kind at once. ``PositiveClassError`` if there are two classes and no positive one.
     """
     models = find_models(list(settings.models) or [str(settings.model)], settings.source)
+    device_choice(settings.device)
     plot = _plot(settings)
     table = scan(settings.data, group=settings.group, layout=settings.layout)
     positive = _positive(settings, table.classes)
     primary = _primary(settings, table.classes)
+    settings = settings.model_copy(update={"cutoff_lower": plot.cutoff_ll, "cutoff_upper": plot.cutoff_ul})
     runs = _runs(settings, models, positive, table)
     reading = (lambda done, total: count("reading images", done, total)) if count else None
     table = inspect(table, workers=settings.workers, progress=reading)
@@ -147,9 +150,18 @@ def make_plan(settings: Settings, *, count: Count | None = None) -> Plan:
 
 
 def _plot(settings: Settings) -> PlotSettings:
+    """Return the plot settings; their limits are those of the cutoff, and must not contradict flags."""
     if settings.plot_settings is None:
         return PlotSettings(cutoff_ll=settings.cutoff_lower, cutoff_ul=settings.cutoff_upper)
-    return read_plot_settings(settings.plot_settings)
+    plot = read_plot_settings(settings.plot_settings)
+    given = settings.given()
+    pairs = (("cutoff_lower", "cutoff_ll", plot.cutoff_ll), ("cutoff_upper", "cutoff_ul", plot.cutoff_ul))
+    problems = [
+        f"{flag} is {given[flag]}, {key} is {value}" for flag, key, value in pairs if given.get(flag, value) != value
+    ]
+    if problems:
+        raise SettingsError(f"Settings and the plot settings {settings.plot_settings} contradict each other:", problems)
+    return plot
 
 
 def _positive(settings: Settings, classes: tuple[str, ...]) -> str | None:
@@ -206,8 +218,7 @@ def _runs(settings: Settings, models: list[ModelName], positive: str | None, tab
         group = check_group_name(settings.comparison) if settings.comparison else SINGLE
         names = [settings.name or f"{base if group == SINGLE else group}_{model_slug(str(models[0]))}"]
     plans = []
-    for model, name in zip(models, names, strict=True):
-        check_run_name(name)
+    for model, name in zip(models, map(check_run_name, names), strict=True):
         own = settings.model_copy(
             update={
                 "data": settings.data.resolve(),
@@ -217,6 +228,8 @@ def _runs(settings: Settings, models: list[ModelName], positive: str | None, tab
                 "comparison": None if group == SINGLE else group,
                 "positive": positive,
                 "log_folder": log_folder,
+                "plot_settings": settings.plot_settings and settings.plot_settings.resolve(),
+                "transforms": settings.transforms and settings.transforms.resolve(),
                 "weights": _own_weights(model, settings),
             }
         )
@@ -225,11 +238,11 @@ def _runs(settings: Settings, models: list[ModelName], positive: str | None, tab
     return tuple(plans)
 
 
-def _own_weights(model: ModelName, settings: Settings) -> dict[str, Path]:
+def _own_weights(model: ModelName, settings: Settings) -> tuple[str, ...]:
     file = weights_file(model, settings)
     if file is not None and not file.is_file():
         raise SettingsError(f"--weights: the file {file} for {model} is not there.")
-    return {} if file is None else {str(model): file.resolve()}
+    return () if file is None else (f"{model}={file.resolve()}",)
 
 
 def _weights_text(model: ModelName, settings: Settings) -> str:

@@ -57,7 +57,7 @@ def load_trained(run: Path) -> TrainedNetwork:
         facts = read_json(folder.weight_json(which))  # type: ignore[arg-type]
     except OSError as error:
         raise ResultsError(f"{folder.weight_json(which)} is missing; the run cannot predict.") from error  # type: ignore[arg-type]
-    settings = Settings(**facts["settings"]).model_copy(update={"pretrained": False, "weights": {}})
+    settings = Settings(**facts["settings"]).model_copy(update={"pretrained": False, "weights": ()})
     model = parse_model_name(facts["model"])
     network = build_network(model, len(facts["classes"]), settings)
     weights = folder.weight_pth(which)  # type: ignore[arg-type]

@@ -130,6 +130,7 @@ def test_links_are_followed_once_and_loops_end(tmp_path: Path) -> None:
     root = touch(tmp_path / "root", "cat/a.png")
     (root / "dog").symlink_to(outside)
     (outside / "again").symlink_to(root)
+    (outside / "loop").symlink_to(outside)
     (root / "cat" / "up").symlink_to(root)
     (root / "cat" / "above").symlink_to(tmp_path)
     (root / "cat" / "self.png").symlink_to(root / "cat" / "self.png")
@@ -144,6 +145,7 @@ def test_links_are_followed_once_and_loops_end(tmp_path: Path) -> None:
         "cat/pipe.png",
         "cat/up",
         "dog/again",
+        "dog/loop",
     ]
 
 

@@ -79,6 +79,17 @@ def test_states_follow_a_run(log: Path) -> None:
         index.set_state("g_a", "g", "done")
 
 
+def test_only_finished_and_tested_runs_are_results(log: Path) -> None:
+    index = Index(log)
+    index.record(make_run(log / "a").path)
+    folder = make_run(log / "b")
+    folder.write_metrics({"val": folder.read_metrics()["val"]}, folder.read_metrics_table())
+    index.record(folder.path)
+    assert list(index.test_results()["run_name"]) == ["a"]
+    index.set_state("a", "single", "running")
+    assert index.test_results().empty
+
+
 def test_test_evaluations_are_counted_once_per_run_and_time(log: Path) -> None:
     index = Index(log)
     for name, finished in (("a", "2025-01-01 00:00:00"), ("a", "2025-01-01 00:00:00"), ("a", "2025-01-02 00:00:00")):

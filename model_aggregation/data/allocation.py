@@ -55,9 +55,7 @@ def allocate(units: Sequence[Unit], shares: Mapping[str, int]) -> list[str]:
 class _Balance:
     """How many images and units of each class the splits hold, and what one more unit would do."""
 
-    def __init__(
-        self, units: Sequence[Unit], shares: Mapping[str, int], wanted: Mapping[str, Sequence[str]]
-    ) -> None:
+    def __init__(self, units: Sequence[Unit], shares: Mapping[str, int], wanted: Mapping[str, Sequence[str]]) -> None:
         self.units: list[Unit] = [(*unit, (_ALL, _size(unit))) for unit in units]
         self.shares = {split: shares[split] for split in _PRIORITY if shares[split] > 0}
         self.wanted = wanted
@@ -81,9 +79,7 @@ class _Balance:
         gained, growth = 0, 0
         for label, number in unit:
             target = share * self.total[label]
-            growth += (
-                number * (2 * (images[label] * _MILLION - target) + number * _MILLION) * _PRECISION // target
-            )
+            growth += number * (2 * (images[label] * _MILLION - target) + number * _MILLION) * _PRECISION // target
             if not held[label] and split in self.wanted.get(label, ()):
                 gained += _PRIORITY[split]
         return gained, -growth
@@ -148,9 +144,7 @@ def _exchange(balance: _Balance, splits: list[str]) -> bool:
         one, other = balance.units[first], balance.units[second]
         balance.take(one, here)
         balance.take(other, there)
-        if _worth_of_two(balance, (one, there), (other, here)) > _worth_of_two(
-            balance, (one, here), (other, there)
-        ):
+        if _worth_of_two(balance, (one, there), (other, here)) > _worth_of_two(balance, (one, here), (other, there)):
             splits[first], splits[second], exchanged = there, here, True
         balance.put(one, splits[first])
         balance.put(other, splits[second])

@@ -37,85 +37,18 @@ from model_aggregation.errors import DataError, SettingsError
 
 Channels = Literal[1, 3]
 
-# A literal, so that which files count as images does not depend on the Pillow that is installed.
-IMAGE_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in (
-        *(
-            "apng",
-            "avif",
-            "avifs",
-            "blp",
-            "bmp",
-            "bw",
-            "cur",
-            "dcx",
-            "dds",
-            "dib",
-            "fit",
-            "fits",
-            "flc",
-            "fli",
-        ),
-        *("ftc", "ftu", "gbr", "gif", "icb", "icns", "ico", "im", "j2c", "j2k", "jfif", "jp2", "jpc", "jpe"),
-        *("jpeg", "jpf", "jpg", "jpx", "mpo", "msp", "pbm", "pcd", "pcx", "pfm", "pgm", "png", "pnm", "ppm"),
-        *(
-            "psd",
-            "pxr",
-            "qoi",
-            "ras",
-            "rgb",
-            "rgba",
-            "sgi",
-            "tga",
-            "tif",
-            "tiff",
-            "vda",
-            "vst",
-            "webp",
-            "xbm",
-        ),
-        "xpm",
-    )
+# Written out, so that which files count as images does not depend on the Pillow that is installed.
+_IMAGES = (
+    "apng avif avifs blp bmp bw cur dcx dds dib fit fits flc fli ftc ftu gbr gif icb icns ico im j2c j2k jfif "
+    "jp2 jpc jpe jpeg jpf jpg jpx mpo msp pbm pcd pcx pfm pgm png pnm ppm psd pxr qoi ras rgb rgba sgi tga tif "
+    "tiff vda vst webp xbm xpm"
 )
-FOREIGN_IMAGE_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in (
-        *(
-            "3fr",
-            "arw",
-            "cr2",
-            "cr3",
-            "czi",
-            "dcm",
-            "dicom",
-            "dng",
-            "eps",
-            "exr",
-            "hdr",
-            "heic",
-            "heif",
-            "ima",
-        ),
-        *(
-            "jxl",
-            "lif",
-            "mha",
-            "mhd",
-            "mrxs",
-            "nd2",
-            "ndpi",
-            "nef",
-            "nii",
-            "nrrd",
-            "oib",
-            "oif",
-            "orf",
-            "pdf",
-        ),
-        *("raf", "raw", "rw2", "scn", "svg", "svs", "vsi", "wmf"),
-    )
+_FOREIGN_IMAGES = (
+    "3fr arw cr2 cr3 czi dcm dicom dng eps exr hdr heic heif ima jxl lif mha mhd mrxs nd2 ndpi nef nii nrrd oib "
+    "oif orf pdf raf raw rw2 scn svg svs vsi wmf"
 )
+IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _IMAGES.split())
+FOREIGN_IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _FOREIGN_IMAGES.split())
 """Suffixes of images that this program does not read; such files are ignored, but with a warning."""
 
 _USUAL_FORMATS = ("PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")

@@ -5,12 +5,11 @@ store and a renamed one does not. A store is whole or absent: it is built under 
 """
 
 import hashlib
-import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,10 @@ import pandas as pd
 from platformdirs import user_cache_path
 
 from model_aggregation.data.decoding import open_image, resize_image
+from model_aggregation.data.parallel import map_files
 
 _FORMAT = "1"  # part of the key: raise it when decoding or resizing changes a pixel
-_CHUNK = 64  # images a worker takes at once
-_FEW = 200  # below so many images processes cost more than they bring
+_FILES_PER_CHUNK = 64
 _RESERVE_BYTES = 500 * 2**20  # disk space that a store leaves free
 
 
@@ -37,6 +36,15 @@ class PixelRule:
     def bytes_per_image(self) -> int:
         """Bytes of one image in the store."""
         return self.image_size * self.image_size * self.channels
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Neighbouring rows of a store: the first row and the files, in order."""
+
+    start: int
+    files: tuple[str, ...]
+    rule: PixelRule
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +63,7 @@ def decode_to_rule(path: str, rule: PixelRule) -> np.ndarray:
     """Decode one file to (H, W, C) uint8 by ``rule``."""
     image = open_image(Path(path), channels=rule.channels)  # type: ignore[arg-type]
     image = resize_image(image, (rule.image_size, rule.image_size), rule.interpolation)
-    return np.asarray(image, dtype=np.uint8).reshape(rule.image_size, rule.image_size, rule.channels)
+    return np.array(image, dtype=np.uint8).reshape(rule.image_size, rule.image_size, rule.channels)
 
 
 def open_store(
@@ -103,8 +111,9 @@ def _build(
     try:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
         del array  # every writer maps the file itself
-        chunks = [(start, files[start : start + _CHUNK]) for start in range(0, len(files), _CHUNK)]
-        _fill(temporary, chunks, rule, workers=workers, progress=progress)
+        starts = range(0, len(files), _FILES_PER_CHUNK)
+        chunks = [_Chunk(start, tuple(files[start : start + _FILES_PER_CHUNK]), rule) for start in starts]
+        _fill(temporary, chunks, workers=workers, progress=progress)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -112,32 +121,22 @@ def _build(
 
 def _fill(
     temporary: Path,
-    chunks: list[tuple[int, list[str]]],
-    rule: PixelRule,
+    chunks: list[_Chunk],
     *,
     workers: int | None,
     progress: Callable[[int, int], None] | None,
 ) -> None:
-    total = sum(len(files) for _, files in chunks)
-    workers = min(workers if workers is not None else (os.cpu_count() or 1), 8, len(chunks))
+    total = sum(len(chunk.files) for chunk in chunks)
     done = 0
-    if total < _FEW or workers < 2:
-        for start, files in chunks:
-            done += _write_rows(temporary, start, files, rule)
-            if progress:
-                progress(done, total)
-        return
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(_write_rows, temporary, start, files, rule) for start, files in chunks]
-        for future in as_completed(futures):
-            done += future.result()
-            if progress:
-                progress(done, total)
+    for written in map_files(partial(_write_rows, temporary), chunks, files=total, workers=workers):
+        done += written
+        if progress:
+            progress(done, total)
 
 
-def _write_rows(temporary: Path, start: int, files: list[str], rule: PixelRule) -> int:
+def _write_rows(temporary: Path, chunk: _Chunk) -> int:
     array = np.load(temporary, mmap_mode="r+")
-    for row, file in enumerate(files, start):
-        array[row] = decode_to_rule(file, rule)
+    for row, file in enumerate(chunk.files, chunk.start):
+        array[row] = decode_to_rule(file, chunk.rule)
     array.flush()
-    return len(files)
+    return len(chunk.files)

@@ -1,11 +1,7 @@
 """Reading every file once before anything is trained: what is in it, and what stands against using it."""
 
-import multiprocessing
-import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,12 +11,11 @@ from model_aggregation import files
 from model_aggregation.data.decoding import count_frames, decode_bytes, read_bytes
 from model_aggregation.data.findings import Finding, check, list_findings
 from model_aggregation.data.image_table import INSPECTION_COLUMNS, ImageTable
+from model_aggregation.data.parallel import map_files
 from model_aggregation.errors import DataError
 
 __all__ = ["Finding", "check", "inspect", "list_findings"]
 
-_FEWEST_FILES_FOR_PROCESSES = 200
-_MOST_WORKERS = 16
 _FILES_PER_TASK = 32
 _WHOLE_NUMBERS = ("width", "height", "frames", "bytes", "value_range")
 
@@ -46,9 +41,7 @@ def inspect(
         When a reading process dies, which a broken decoder can cause.
     """
     paths = table.frame["path"].tolist()
-    workers = min(workers or _usable_cores(), _MOST_WORKERS)
-    alone = workers == 1 or len(paths) <= _FEWEST_FILES_FOR_PROCESSES
-    described = map(describe_file, paths) if alone else _describe_in_processes(paths, workers)
+    described = map_files(describe_file, paths, files=len(paths), workers=workers, chunksize=_FILES_PER_TASK)
     rows = []
     for row in described:
         rows.append(row)
@@ -90,22 +83,3 @@ def _describe_pixels(data: bytes, path: str) -> dict[str, Any]:
         "pixel_hash": files.content_hash(pixels),
         "value_range": max(high - low for low, high in extremes),
     }
-
-
-def _describe_in_processes(paths: Sequence[str], workers: int) -> Iterator[dict[str, Any]]:
-    # spawn everywhere, so that Linux behaves as Windows and no lock of a thread is copied into a child
-    context = multiprocessing.get_context("spawn")
-    try:
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            yield from pool.map(describe_file, paths, chunksize=_FILES_PER_TASK)
-    except BrokenProcessPool as reason:
-        raise DataError(
-            "a process that read images died, perhaps from a damaged file or for want of memory; "
-            "read them in one process to see at which file"
-        ) from reason
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -47,9 +47,7 @@ def scan(source: Path, *, group: str | None = None, layout: Layout = "auto") -> 
         table = _scan_folder(source, layout)
     elif source.is_file():
         if layout != "auto":
-            raise DataError(
-                f"--layout {layout} is for folders; the table {source} says label and split itself"
-            )
+            raise DataError(f"--layout {layout} is for folders; the table {source} says label and split itself")
         return _scan_table(source, group)
     else:
         kinds = " or ".join(TABLE_SUFFIXES)
@@ -98,9 +96,7 @@ def _splits_of(root: Path, walk: Walk, layout: Layout) -> dict[str, str]:
             )
         return {name: name for name in names}
     if not alike:
-        raise DataError(
-            f"{root}: --layout splits, but no folder is named train, val or test: {', '.join(names)}"
-        )
+        raise DataError(f"{root}: --layout splits, but no folder is named train, val or test: {', '.join(names)}")
     splits = {name: _SPLIT_BY_NAME[name.casefold()] for name in alike}
     if len(set(splits.values())) < len(splits):
         raise DataError(f"{root}: two folders for one split: {', '.join(alike)}; join or rename them")

@@ -164,16 +164,12 @@ def _components(rows: pd.DataFrame) -> np.ndarray:
 def _differences(table: ImageTable, given: pd.DataFrame) -> list[str]:
     frame = table.frame
     known, listed = set(frame["id"]), set(given["id"])
-    problems = [
-        f"more than once in the file: {name}" for name in given.loc[given["id"].duplicated(), "id"].unique()
-    ]
+    problems = [f"more than once in the file: {name}" for name in given.loc[given["id"].duplicated(), "id"].unique()]
     problems += [f"not in the file: {name}" for name in frame.loc[~frame["id"].isin(listed), "id"]]
     problems += [f"not among the images: {name}" for name in given.loc[~given["id"].isin(known), "id"]]
     both = frame.merge(given, on="id", suffixes=("", "_given"))
     wrong = both[~both["split_given"].isin(["", *SPLITS])]
-    problems += [
-        _not_one_of_splits(name, split) for name, split in zip(wrong["id"], wrong["split_given"], strict=True)
-    ]
+    problems += [_not_one_of_splits(name, split) for name, split in zip(wrong["id"], wrong["split_given"], strict=True)]
     unreadable = ~both["readable"].astype(bool) if "readable" in both else pd.Series(False, index=both.index)
     problems += [f"no split: {name}" for name in both.loc[(both["split_given"] == "") & ~unreadable, "id"]]
     for column in ("label", "group", "content_hash"):

@@ -26,9 +26,7 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     suffix = path.suffix.lower()
     if suffix not in TABLE_SUFFIXES:
-        raise DataError(
-            f"{path}: a table is a .csv or .parquet file, not {suffix or 'a file without suffix'}"
-        )
+        raise DataError(f"{path}: a table is a .csv or .parquet file, not {suffix or 'a file without suffix'}")
     try:
         return _read_csv(path) if suffix == ".csv" else pd.read_parquet(path)
     except (OSError, ValueError, csv.Error) as reason:  # ArrowInvalid and UnicodeError are ValueErrors
@@ -41,9 +39,7 @@ def require_columns(frame: pd.DataFrame, wanted: Sequence[str], path: Path) -> N
     for column in wanted:
         if column not in frame.columns:
             near = get_close_matches(column, [str(name).strip().lower() for name in frame.columns], n=1)
-            problems.append(
-                f"column {column!r} is missing" + (f"; did you mean {near[0]!r}?" if near else "")
-            )
+            problems.append(f"column {column!r} is missing" + (f"; did you mean {near[0]!r}?" if near else ""))
     if problems:
         there = ", ".join(repr(str(name)) for name in frame.columns)
         raise DataError(f"{path}: the table has the columns {there}", problems)
@@ -89,18 +85,14 @@ def _read_csv(path: Path) -> pd.DataFrame:
     if not rows:
         raise DataError(f"{path}: the table is empty")
     header, body = rows[0], rows[1:]
-    problems = [
-        f"column {name!r} is there more than once" for name in sorted(set(header)) if header.count(name) > 1
-    ]
+    problems = [f"column {name!r} is there more than once" for name in sorted(set(header)) if header.count(name) > 1]
     problems += [
         f"row {number} has {len(row)} cells: {','.join(row)[:80]}"
         for number, row in enumerate(body, start=2)
         if len(row) != len(header)
     ]
     if problems:
-        raise DataError(
-            f"{path}: the header has {len(header)} columns, and every row must have as many", problems
-        )
+        raise DataError(f"{path}: the header has {len(header)} columns, and every row must have as many", problems)
     return pd.DataFrame(body, columns=header, dtype=object)
 
 

@@ -15,7 +15,8 @@ from model_aggregation.evaluation.predictions import Predictions
 
 Values = dict[str, np.ndarray]
 
-BLOCK_VALUES = 1_000_000  # weights held at once: 8 MB, of which a metric needs a few copies
+BLOCK_VALUES = 250_000  # weights held at once: 2 MB stay in the cache; a metric makes a few copies
+FEWEST_PER_BLOCK = 8
 TOLERATED_UNDEFINED = 0.05
 
 
@@ -65,7 +66,7 @@ class Resamples:
         """Yield the weights block by block, (N, b) float64: how often image i is in resample j."""
         generator = np.random.default_rng(self.seed)
         units = sum(len(stratum) for stratum in self.strata)
-        step = max(1, BLOCK_VALUES // max(1, len(self.unit_of_image)))
+        step = max(FEWEST_PER_BLOCK, BLOCK_VALUES // max(1, len(self.unit_of_image)))
         for start in range(0, self.count, step):
             size = min(step, self.count - start)
             drawn = np.zeros((units, size))

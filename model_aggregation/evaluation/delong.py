@@ -139,7 +139,7 @@ def plain_interval(auc: float, variance: float, confidence: float = 0.95) -> tup
     [0.8216, 0.9784]
     """
     half = normal_quantile(confidence) * math.sqrt(variance)
-    return max(0.0, auc - half), min(1.0, auc + half)
+    return max(0.0, float(auc - half)), min(1.0, float(auc + half))
 
 
 def perfect_interval(auc: float, units: int, confidence: float = 0.95) -> tuple[float, float]:

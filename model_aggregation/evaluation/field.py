@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from model_aggregation.evaluation.delong import DeLong, delong
 from model_aggregation.evaluation.many_class_values import (
     OVERALL_METRICS,
     ManyClassTask,
+    many_class_value,
     many_class_values,
 )
 from model_aggregation.evaluation.options import EvaluationOptions
@@ -22,10 +23,12 @@ from model_aggregation.evaluation.two_class_values import (
     PROBABILITY_METRICS,
     RANK_METRICS,
     TwoClassTask,
+    two_class_value,
     two_class_values,
 )
 
 Metric = Callable[[np.ndarray], Values]
+SingleMetric = Callable[[np.ndarray, str], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +43,7 @@ class Field:
     positive: str | None
     cutoffs: dict[str, Cutoff]
     plan: Resamples
-    tasks: list[Metric]
+    singles: list[SingleMetric]
     right: np.ndarray  # (K, N) whether each image is decided rightly
     point: Values
     drawn: Values
@@ -62,7 +65,7 @@ class Field:
         tables = [models[name].sorted_by_id() for name in names]
         _check_same(names, tables)
         positive = _checked_positive(tables, positive, cutoffs)
-        tasks, right = zip(
+        tasks, singles, right = zip(
             *(_task(table, positive, cutoffs.get(name), options) for name, table in zip(names, tables, strict=True)),
             strict=True,
         )
@@ -70,12 +73,14 @@ class Field:
         point = _stack([task(np.ones((len(tables[0]), 1))) for task in tasks])
         drawn = _resample(plan, list(tasks), list(point))
         flat = {name: values[:, 0] for name, values in point.items()}
-        return cls(names, tables, positive, dict(cutoffs), plan, list(tasks), np.stack(right), flat, drawn)
+        return cls(names, tables, positive, dict(cutoffs), plan, list(singles), np.stack(right), flat, drawn)
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that can be compared, in order."""
-        known = (*RANK_METRICS, *DECISION_METRICS, *PROBABILITY_METRICS) if self.positive else OVERALL_METRICS
+        known: tuple[str, ...] = (*RANK_METRICS, *DECISION_METRICS, *PROBABILITY_METRICS)
+        if self.positive is None:
+            known = (*OVERALL_METRICS, "quadratic_kappa", "top_k_accuracy")
         return tuple(name for name in known if name in self.point)
 
     @property
@@ -144,7 +149,12 @@ class Field:
         """(K, B) values of a metric on the images that each resample leaves out, NaN where undefined."""
         if self.plan.count == 0:
             return np.empty((len(self.names), 0))
-        return _resample(self.plan, self.tasks, [metric], left_out=True)[metric]
+
+        def all_models(weights: np.ndarray) -> Values:
+            rest = (weights == 0).astype(np.float64)
+            return {metric: np.stack([single(rest, metric) for single in self.singles])}
+
+        return self.plan.apply(all_models)[metric]
 
     def difference_interval(self, metric: str, i: int, j: int, confidence: float) -> tuple[float, float, str] | str:
         """Return the percentile interval of the paired differences, or why there is none."""
@@ -152,10 +162,9 @@ class Field:
         return objection or percentile_interval(self.drawn[metric][i] - self.drawn[metric][j], confidence)
 
 
-def _resample(plan: Resamples, tasks: list[Metric], metrics: list[str], *, left_out: bool = False) -> Values:
+def _resample(plan: Resamples, tasks: list[Metric], metrics: list[str]) -> Values:
     def all_models(weights: np.ndarray) -> Values:
-        chosen = (weights == 0).astype(np.float64) if left_out else weights
-        found = [task(chosen) for task in tasks]
+        found = [task(weights) for task in tasks]
         return {name: np.stack([values[name] for values in found]) for name in metrics}
 
     return plan.apply(all_models)
@@ -169,18 +178,18 @@ def _stack(found: list[Values]) -> Values:
 
 def _task(
     table: Predictions, positive: str | None, cutoff: Cutoff | None, options: EvaluationOptions
-) -> tuple[Metric, np.ndarray]:
-    """Return the metrics of one model as a function of weights, and (N,) whether each decision is right."""
+) -> tuple[Metric, SingleMetric, np.ndarray]:
+    """Return all metrics of one model and a single one as functions of weights, and (N,) its right decisions."""
     if positive is None:
         many = ManyClassTask.of(
             table, bins=options.calibration_bins, top_k=options.top_k, ordered=options.ordered_classes
         )
-        return (lambda weights: many_class_values(many, weights)), many.decision == many.labels
+        return partial(many_class_values, many), partial(many_class_value, many), many.decision == many.labels
     two = TwoClassTask.of(table, positive, options.calibration_bins)
     default = DEFAULT_CUTOFF if table.has_probabilities else None
     value = cutoff.value if cutoff is not None else default
     called = two.score > (np.inf if value is None else value)
-    return (lambda weights: two_class_values(two, value, weights)), called == two.positive
+    return partial(two_class_values, two, value), partial(two_class_value, two, value), called == two.positive
 
 
 def _checked_positive(tables: list[Predictions], positive: str | None, cutoffs: Mapping[str, Cutoff]) -> str | None:

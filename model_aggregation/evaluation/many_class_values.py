@@ -13,7 +13,7 @@ from model_aggregation.evaluation.calibration import bin_gaps, log_loss_of
 from model_aggregation.evaluation.decision import decide
 from model_aggregation.evaluation.predictions import Predictions
 from model_aggregation.evaluation.ranked_scores import pairwise_areas
-from model_aggregation.evaluation.two_class_values import probability_values, ratio
+from model_aggregation.evaluation.two_class_values import Losses, probability_values, ratio
 
 TOP_K_FROM_CLASSES = 10
 
@@ -38,14 +38,14 @@ CLASS_METRICS = ("sensitivity", "specificity", "precision", "f1", "auc")
 class ManyClassTask:
     """What the metrics of many classes need, prepared once.
 
-    The decision is the largest probability, ties to the lowest index; ``ties`` counts them. ``losses`` holds
-    the rows whose products with weights give Brier score (0 … 2), log loss and top-label ECE.
+    The decision is the largest probability, ties to the lowest index; ``ties`` counts them. ``losses`` are
+    those of the Brier score (0 … 2), the log loss and the top-label ECE.
     """
 
     labels: np.ndarray
     decision: np.ndarray
     probabilities: np.ndarray
-    losses: np.ndarray
+    losses: Losses
     in_top: np.ndarray | None
     ties: int
     ordered: bool
@@ -57,7 +57,7 @@ class ManyClassTask:
         decision, top = decide(p), p.max(axis=1, initial=0.0)
         given = p[np.arange(len(p)), labels]
         squared = np.einsum("nc,nc->n", p, p) - 2 * given + 1
-        losses = np.vstack([squared.clip(min=0), log_loss_of(given), bin_gaps(top, decision == labels, bins)])
+        losses = Losses(np.stack([squared.clip(min=0), log_loss_of(given)]), bin_gaps(top, decision == labels, bins))
         in_top = None
         if p.shape[1] >= TOP_K_FROM_CLASSES:  # ties go to the lowest index, as for the decision
             earlier = np.arange(p.shape[1]) < labels[:, None]
@@ -85,12 +85,27 @@ def many_class_values(task: ManyClassTask, weights: np.ndarray) -> Values:
     return values
 
 
+def many_class_value(task: ManyClassTask, weights: np.ndarray, name: str) -> np.ndarray:
+    """Compute one metric of ``many_class_values`` without those of other kinds."""
+    kinds = (
+        (count_values, ("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mcc", "kappa")),
+        (area_values, ("macro_auc", "hand_till_auc")),
+    )
+    values = next((kind for kind, names in kinds if name in names), many_class_values)
+    return values(task, weights)[name]
+
+
 def count_values(task: ManyClassTask, weights: np.ndarray) -> Values:
     """Compute what the confusion matrix holds, from its diagonal and margins.
 
     MCC of many classes: Gorodkin (2004), Computational Biology and Chemistry 28:367. Quadratic kappa: Cohen
     (1968), Psychological Bulletin 70:213. A class that is present but never predicted has an F1 of 0: leaving
     it out of the macro mean would reward the model for it.
+
+    >>> table = Predictions(list("abc"), [0, 1, 2], [[1, 0, 0], [0, 1, 0], [0, 1, 0]], ("a", "b", "c"))
+    >>> values = count_values(ManyClassTask.of(table, bins=15, top_k=5, ordered=False), np.ones((3, 1)))
+    >>> values["class_f1"][:, 0].round(4).tolist(), round(float(values["mcc"][0]), 4)
+    ([1.0, 0.6667, 0.0], 0.6124)
     """
     right = _per_class(task.labels, task.classes, task.labels == task.decision) @ weights
     actual = _per_class(task.labels, task.classes) @ weights
@@ -133,6 +148,11 @@ def area_values(task: ManyClassTask, weights: np.ndarray) -> Values:
     """Compute one-vs-rest areas, their macro mean, and the area of Hand & Till (2001), Machine Learning 45:171.
 
     Hand & Till: the mean over all pairs of classes of ½ (A(i|j) + A(j|i)).
+
+    >>> table = Predictions(list("abc"), [0, 1, 2], [[.8, .1, .1], [.2, .7, .1], [.1, .5, .4]], ("a", "b", "c"))
+    >>> values = area_values(ManyClassTask.of(table, bins=15, top_k=5, ordered=False), np.ones((3, 1)))
+    >>> float(values["macro_auc"][0]), float(values["hand_till_auc"][0])
+    (1.0, 1.0)
     """
     c, b = task.classes, weights.shape[1]
     size = _per_class(task.labels, c) @ weights

@@ -31,6 +31,15 @@ def compare_metric(field: Field, metric: str, i: int, j: int, options: Evaluatio
 
     AUC: paired DeLong. Accuracy, sensitivity, specificity of independent images: McNemar mid-p and Newcombe's
     paired interval. Everything else, and these with groups of several images: paired percentile bootstrap.
+
+    >>> from model_aggregation.evaluation.predictions import Predictions
+    >>> p, q = np.array([0.1, 0.4, 0.6, 0.8]), np.array([0.3, 0.7, 0.4, 0.9])
+    >>> tables = {name: Predictions(list("abcd"), [0, 0, 1, 1], np.stack([1 - s, s], 1), ("ng", "ok"))
+    ...           for name, s in (("one", p), ("two", q))}
+    >>> options = EvaluationOptions(resamples=10)
+    >>> found = compare_metric(Field.of(tables, "ok", {}, options), "accuracy", 0, 1, options)
+    >>> found.difference, found.p, found.method
+    (0.5, 0.25, 'McNemar mid-p, Newcombe paired')
     """
     n = len(field.predictions[0])
     if field.value(metric, i) is None or field.value(metric, j) is None:

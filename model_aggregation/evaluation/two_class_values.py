@@ -6,6 +6,7 @@ Weights are (N, b); every metric is a (b,) array, NaN where it is undefined. Wei
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from model_aggregation.evaluation.bootstrap import Values
 from model_aggregation.evaluation.calibration import bin_gaps, log_loss_of
@@ -44,16 +45,21 @@ PROBABILITY_METRICS = ("brier", "log_loss", "ece")
 
 
 @dataclass(frozen=True, eq=False)
-class TwoClassTask:
-    """What the metrics of two classes need: truth, score, probability of the positive class if there is one.
+class Losses:
+    """Rows whose products with weights give Brier score and log loss, (2, N), and ECE, sparse (bins, N)."""
 
-    ``gaps`` is (bins + 2, N): the rows whose products with weights give Brier score, log loss and ECE.
-    """
+    means: np.ndarray
+    gaps: csr_array
+
+
+@dataclass(frozen=True, eq=False)
+class TwoClassTask:
+    """What the metrics of two classes need: truth, score, and the losses if there are probabilities."""
 
     positive: np.ndarray
     score: np.ndarray
     ranked: RankedScores
-    losses: np.ndarray | None
+    losses: Losses | None
 
     @classmethod
     def of(cls, predictions: Predictions, positive: str, bins: int) -> "TwoClassTask":
@@ -64,7 +70,7 @@ class TwoClassTask:
         if predictions.has_probabilities:
             given = predictions.probabilities[np.arange(len(truth)), predictions.labels]
             squared = (score - truth) ** 2
-            losses = np.vstack([squared, log_loss_of(given), bin_gaps(score, truth, bins)])
+            losses = Losses(np.stack([squared, log_loss_of(given)]), bin_gaps(score, truth, bins))
         return cls(truth, score, RankedScores.of(score, truth), losses)
 
 
@@ -82,6 +88,17 @@ def two_class_values(task: TwoClassTask, cutoff: float | None, weights: np.ndarr
     if cutoff is not None:
         values |= decision_values(task.positive, task.score > cutoff, weights)
     return values
+
+
+def two_class_value(task: TwoClassTask, cutoff: float | None, weights: np.ndarray, name: str) -> np.ndarray:
+    """Compute one metric of ``two_class_values`` without the others."""
+    if name in PROBABILITY_METRICS and task.losses is not None:
+        return probability_values(task.losses, weights)[name]
+    if name in DECISION_METRICS and cutoff is not None:
+        return decision_values(task.positive, task.score > cutoff, weights)[name]
+    if name == "auc" and task.positive.any() and not task.positive.all():
+        return task.ranked.curve(weights).auc()
+    return rank_values(task, weights)[name]
 
 
 def decision_values(positive: np.ndarray, called: np.ndarray, weights: np.ndarray) -> Values:
@@ -124,6 +141,11 @@ def rank_values(task: TwoClassTask, weights: np.ndarray) -> Values:
 
     Partial areas and rates at a fixed rate follow R's pROC: linear between the points of the curve, at a
     vertical step its top; the corrected areas are McClish's.
+
+    >>> table = Predictions(list("abcd"), [0, 0, 1, 1], [[.9, .1], [.6, .4], [.65, .35], [.2, .8]], ("ng", "ok"))
+    >>> values = rank_values(TwoClassTask.of(table, "ok", 15), np.ones((4, 1)))
+    >>> float(values["sensitivity_at_specificity_90"][0]), round(float(values["average_precision"][0]), 4)
+    (0.5, 0.8333)
     """
     if task.positive.all() or not task.positive.any():
         return {name: np.full(weights.shape[1], np.nan) for name in RANK_METRICS}
@@ -139,14 +161,22 @@ def rank_values(task: TwoClassTask, weights: np.ndarray) -> Values:
     return values
 
 
-def probability_values(losses: np.ndarray, weights: np.ndarray) -> Values:
-    """Compute Brier score (1950, Monthly Weather Review 78:1), log loss and ECE from prepared rows."""
-    sums = losses @ weights
+def probability_values(losses: Losses, weights: np.ndarray) -> Values:
+    """Compute Brier score (1950, Monthly Weather Review 78:1), log loss and ECE from prepared rows.
+
+    Brier: mean (p − y)²; log loss: mean −ln p of the true class; ECE: see ``bin_gaps``.
+
+    >>> table = Predictions(["a", "b"], [0, 1], [[0.5, 0.5], [0.0, 1.0]], ("ng", "ok"))
+    >>> losses = TwoClassTask.of(table, "ok", 15).losses
+    >>> {name: round(float(value[0]), 4) for name, value in probability_values(losses, np.ones((2, 1))).items()}
+    {'brier': 0.125, 'log_loss': 0.3466, 'ece': 0.25}
+    """
+    brier, log_loss = losses.means @ weights
     total = weights.sum(axis=0)
     return {
-        "brier": ratio(sums[0], total),
-        "log_loss": ratio(sums[1], total),
-        "ece": ratio(np.abs(sums[2:]).sum(axis=0), total),
+        "brier": ratio(brier, total),
+        "log_loss": ratio(log_loss, total),
+        "ece": ratio(np.abs(losses.gaps @ weights).sum(axis=0), total),
     }
 
 

@@ -121,7 +121,7 @@ def _normalization(
 
 def weights_file(model: ModelName, settings: Settings) -> Path | None:
     """Return the file of weights that the settings name for ``model``, if any."""
-    for key, path in settings.weights.items():
+    for key, path in settings.weights_by_model().items():
         if not key or parse_model_name(key, settings.source) == model:
             return path
     return None
@@ -147,6 +147,7 @@ def build_network(model: ModelName, classes: int, settings: Settings) -> Network
         raise
     except Exception as error:  # whatever a library raises for sizes and channels it cannot do
         raise ModelError(f"The network '{model}' cannot be built for {shape}: {error}") from error
+    _fresh_head(module, head)
     origin = None
     if file is not None:
         fit_weights(module, read_weights(file), head=head, origin=str(file))
@@ -172,6 +173,17 @@ def head_tensors(
         raise ModelError(f"'{model}' has no classification head: nothing in it depends on the number of classes.")
     layers = {name.rpartition(".")[0] for name in changed}
     return frozenset(name for name in own if name.rpartition(".")[0] in layers)
+
+
+def _fresh_head(module: nn.Module, head: frozenset[str]) -> None:
+    """Give the head torch's usual first weights, the same for every architecture.
+
+    Some libraries scale them by the number of classes: with two classes the first logits are then tens, not ones.
+    """
+    for name in sorted({name.rpartition(".")[0] for name in head}):
+        layer = module.get_submodule(name)
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            layer.reset_parameters()
 
 
 def _skeleton(model: ModelName, classes: int, *, channels: int, image_size: int) -> nn.Module:
