@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +17,20 @@ from model_aggregation.results.names import SINGLE
 from model_aggregation.results.run_folder import RunFolder
 
 _NO_METRICS = frozenset({"cutoff"})
+_MAIN_METRICS = frozenset(
+    {
+        "auc",
+        "sensitivity",
+        "specificity",
+        "accuracy",
+        "balanced_accuracy",
+        "precision",
+        "npv",
+        "f1",
+        "macro_f1",
+        "macro_auc",
+    }
+)
 
 
 def finding_lines(plan: Plan) -> Iterator[str]:
@@ -84,26 +99,28 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def metrics_parts(set_name: str, evaluated: Mapping[str, Any]) -> Iterator[RenderableType]:
-    """Yield one evaluated set as a table with intervals and reasons, then its warnings."""
+def metrics_parts(set_name: str, evaluated: Mapping[str, Any], *, brief: bool = False) -> Iterator[RenderableType]:
+    """Yield one evaluated set as a table with intervals and reasons, then its warnings; ``brief``: the main numbers."""
     used = " (used for choosing)" if set_name == "val" else ""
-    table = Table(title=f"{set_name}{used}", title_justify="left")
-    for heading in ("metric", "value", "95 % interval", "method", "n"):
+    table = Table(title=f"{set_name}{used}", title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in (
+        ("metric", "value", "95 % interval", "n") if brief else ("metric", "value", "95 % interval", "n", "method")
+    ):
         table.add_column(heading, overflow="fold")
     for name, entry in evaluated.items():
         if name in _NO_METRICS or not isinstance(entry, Mapping) or "value" not in entry:
             continue
-        if entry["value"] is None:
-            table.add_row(name, "–", "", Text(str(entry.get("reason") or "")), str(entry.get("n", "")))
-        else:
-            table.add_row(
-                name,
-                _number(entry["value"]),
-                _interval(entry),
-                Text(str(entry.get("method") or "")),
-                str(entry.get("n", "")),
-            )
+        if brief and name not in _MAIN_METRICS:
+            continue
+        undefined = entry["value"] is None
+        cells = [name, "–" if undefined else _number(entry["value"]), _interval(entry), str(entry.get("n", ""))]
+        method = str((entry.get("reason") if undefined else entry.get("method")) or "")
+        table.add_row(*cells, *([] if brief else [Text(method)]))
     yield table
+    yield from _sentences(evaluated)
+
+
+def _sentences(evaluated: Mapping[str, Any]) -> Iterator[str]:
     cutoff = evaluated.get("cutoff")
     if cutoff:
         reason = f" ({cutoff['reason']})" if cutoff.get("reason") else ""
@@ -130,7 +147,8 @@ def outcome_parts(plan: Plan, outcome: Outcome) -> Iterator[RenderableType]:
         if folder.finished:
             metrics = folder.read_metrics()
             name = "test" if "test" in metrics else "val"
-            yield from metrics_parts(name, metrics[name])
+            yield from metrics_parts(name, metrics[name], brief=True)
+            yield f"All numbers: magg analyze {_quoted(first.folder)}"
     else:
         yield leaderboard_text(leaderboard(plan.log_folder, first.group_name))
     if outcome.failed:

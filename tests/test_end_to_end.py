@@ -181,8 +181,8 @@ def test_a_runs_own_yaml_continues_it_and_repeats_it_under_another_name(workplac
 
 def test_leaderboard_on_screen_and_in_files(workplace, tmp_path):
     output = magg(
-        "leaderboard", "first", "--csv", tmp_path / "a.csv", "--xlsx", tmp_path / "a.xlsx", "--json", tmp_path / "a.json",
-        cwd=workplace[0],
+        "leaderboard", "first", "--csv", tmp_path / "a.csv", "--xlsx", tmp_path / "a.xlsx",
+        "--json", tmp_path / "a.json", cwd=workplace[0],
     )  # fmt: skip
     assert "failed" in output
     table = pd.read_csv(tmp_path / "a.csv")
