@@ -171,7 +171,7 @@ def leaderboard(
     from model_aggregation.results.leaderboard import leaderboard_text, write_leaderboard
 
     table = make(log_folder, group)
-    _print(leaderboard_text(table))
+    _print(leaderboard_text(table, width=Console().width))
     for path in (csv, xlsx, json):
         if path is not None:
             write_leaderboard(table, path)

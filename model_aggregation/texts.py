@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rich import box
-from rich.console import RenderableType
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -150,7 +150,7 @@ def outcome_parts(plan: Plan, outcome: Outcome) -> Iterator[RenderableType]:
             yield from metrics_parts(name, metrics[name], brief=True)
             yield f"All numbers: magg analyze {_quoted(first.folder)}"
     else:
-        yield leaderboard_text(leaderboard(plan.log_folder, first.group_name))
+        yield leaderboard_text(leaderboard(plan.log_folder, first.group_name), width=Console().width)
     if outcome.failed:
         names = ", ".join(outcome.failed)
         yield f"{len(outcome.failed)} of {len(plan.runs)} runs failed: {names} (see error.txt there)."

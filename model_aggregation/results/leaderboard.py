@@ -197,16 +197,19 @@ def _count_evaluations(index: Index, runs: pd.DataFrame, warnings: list[str]) ->
     return max(counts, default=None)
 
 
-def leaderboard_text(table: pd.DataFrame) -> Table:
-    """Return a leaderboard for the terminal: three decimals, intervals in brackets, reasons."""
+def leaderboard_text(table: pd.DataFrame, *, width: int = 100) -> Table:
+    """Return a leaderboard for a terminal of ``width`` columns: three decimals, intervals in brackets, reasons.
+
+    Three test metrics are shown, on a narrow terminal two; the files hold all.
+    """
     primary, exploratory = table.attrs["primary_metric"], table.attrs["basis"] == TEST
-    metrics = _terminal_metrics(table, primary)
+    metrics = _terminal_metrics(table, primary, 3 if width >= 100 else 2)
     view = Table(title=Text(f"Group {table.attrs['group']}"), box=SIMPLE_HEAD, padding=(0, 1))
     view.add_column("rank\nexploratory" if exploratory else "rank", justify="right", no_wrap=True)
-    view.add_column("model", overflow="fold")
-    view.add_column(f"{_words(primary)}\nvalidation", justify="right", no_wrap=True)
+    view.add_column("model", overflow="fold", min_width=16)
+    view.add_column(f"{_heading(primary)}\nvalidation", justify="right", no_wrap=True)
     for name in metrics:
-        view.add_column(f"{_words(name)}\ntest", justify="right", no_wrap=True)
+        view.add_column(f"{_heading(name)}\ntest", justify="right", no_wrap=True)
     notes = []
     for row in _records(table):
         name = row["model"] or row["run_name"]
@@ -220,15 +223,20 @@ def leaderboard_text(table: pd.DataFrame) -> Table:
     return view
 
 
-def _terminal_metrics(table: pd.DataFrame, primary: str) -> list[str]:
-    """Return the three metrics that fit into a terminal of 80 columns; the files hold all."""
+def _terminal_metrics(table: pd.DataFrame, primary: str, count: int) -> list[str]:
+    """Return the first ``count`` metrics of interest."""
     shown = [name.removesuffix("_low") for name in table.columns if name.endswith("_low")]
     preferred = [name for name in (primary, "auc", "sensitivity", "specificity", *shown) if name in shown]
-    return list(dict.fromkeys(preferred))[:3]
+    return list(dict.fromkeys(preferred))[:count]
 
 
 def _words(metric: str) -> str:
     return {"auc": "AUC", "f1": "F1"}.get(metric, metric.replace("_", " "))
+
+
+def _heading(metric: str) -> str:
+    """A long name stands in two lines, so that the models keep their place on a narrow terminal."""
+    return _words(metric).replace(" ", "\n", 1)
 
 
 def _cell(value: float | None, low: float | None = None, high: float | None = None) -> str:
