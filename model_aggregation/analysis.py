@@ -50,9 +50,12 @@ def evaluate_run(folder: RunFolder, *, before_metrics: Callable[[Metrics], None]
     """
     settings = Settings(**folder.read_settings())
     images = folder.read_images()
-    names = [name for name in ("val", "test") if folder.predictions_csv(name).is_file()]
-    if not names:
-        raise ResultsError(f"{folder.path} holds no predictions (…_val.csv, …_test.csv) to evaluate.")
+    wanted = {"val": settings.validation, "test": settings.test}
+    present = set(images["split"])
+    names = [name for name, used in wanted.items() if used and name in present]
+    missing = [str(folder.predictions_csv(name)) for name in names if not folder.predictions_csv(name).is_file()]
+    if missing:
+        raise ResultsError(f"Predictions to evaluate are missing: {', '.join(missing)}")
     sets = {name: _read_set(folder, name, images) for name in names}
     cutoff = _cutoff_of(settings, sets)
     evaluations = {
@@ -102,8 +105,7 @@ def _unreadable(images: pd.DataFrame, name: str) -> dict[str, str]:
 
 def _cutoff_of(settings: Settings, sets: dict[str, Predictions]) -> Cutoff | None:
     """Choose the cutoff as the settings say; None for three classes and more."""
-    classes = next(iter(sets.values())).classes
-    if len(classes) != 2:
+    if not sets or len(next(iter(sets.values())).classes) != 2:
         return None
     rule = cutoff_rule(settings)
     source = settings.cutoff_on
@@ -148,7 +150,7 @@ def _write(
             folder.write_roc(roc)
             folder.write_roc_figure(roc, metrics["test"], plot=plot)
     tables = [evaluation.to_table().assign(split=name) for name, evaluation in evaluations.items()]
-    table = pd.concat(tables, ignore_index=True)
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["split"])
     if before_metrics is not None:
         before_metrics(metrics)
     folder.write_metrics(metrics, table[["split", *table.columns.drop("split")]])

@@ -10,12 +10,12 @@ from model_aggregation import engine
 from model_aggregation import plan as planning
 from model_aggregation.analysis import Metrics, TableQuestion, analyze_table, evaluate_run
 from model_aggregation.config import Settings, make_settings
+from model_aggregation.names import SINGLE
 from model_aggregation.plan import Plan
 from model_aggregation.prediction import predict_folder
 from model_aggregation.progress import ConsoleReporter, Reporter
 from model_aggregation.results import leaderboard as ranking
 from model_aggregation.results.index import Index, RebuildReport
-from model_aggregation.results.names import SINGLE
 from model_aggregation.results.objects import Group, Run
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.settings_files import read_settings

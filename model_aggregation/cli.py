@@ -36,6 +36,7 @@ app = App(
     help_epilogue=EPILOGUE,
     error_formatter=_formatted,
     exit_on_error=False,
+    help_format="plaintext",
     suppress_keyboard_interrupt=False,
 )
 
@@ -79,7 +80,30 @@ def run(settings: Path, /, *, flags: Flags = Options()) -> int:  # noqa: B008
     """
     from model_aggregation.settings_files import read_settings
 
-    return _execute(read_settings(settings, **flags.given()))
+    return _execute(read_settings(settings, say=_reporter().message, **flags.given()))
+
+
+@app.command
+def convert(settings: Path, /, *, out: Path | None = None) -> int:
+    """Write a settings file of the earlier program in today's form, with a comment per changed meaning.
+
+    Parameters
+    ----------
+    settings
+        YAML file of the earlier program.
+    out
+        File to write; without it the text is printed.
+    """
+    from model_aggregation.files import write_text
+    from model_aggregation.settings_files import convert_file
+
+    text = convert_file(settings)
+    if out is None:
+        _print(text.rstrip("\n"))
+    else:
+        write_text(out, text)
+        _print(f"written: {out}")
+    return 0
 
 
 @app.command
@@ -98,7 +122,7 @@ def plan(settings: Path, /, *, json: Path | None = None, flags: Flags = Options(
     from model_aggregation.settings_files import read_settings
     from model_aggregation.texts import plan_parts
 
-    made = _plan(read_settings(settings, **flags.given()))
+    made = _plan(read_settings(settings, say=_reporter().message, **flags.given()))
     forecasts = forecast(made)
     for part in plan_parts(made, forecasts):
         _print(part)

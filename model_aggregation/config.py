@@ -29,10 +29,26 @@ RECIPES: dict[str, dict[str, Any]] = {
         "freeze": False,
         "learning_rate": 1e-3,
     },
+    "earlier": {  # what the earlier program did, in its own terms; the cutoff still comes from validation
+        "head": "mlp",
+        "image_size": "earlier",
+        "normalize": "half",
+        "interpolation": "bilinear",
+        "optimizer": "adam",
+        "learning_rate": 1e-4,
+        "schedule": "constant",
+        "warmup_epochs": 0,
+        "drop_last": True,
+        "frozen_batch_norm": "update",
+        "augmentation": "flips",
+        "best_by": "accuracy",
+        "best_ties": "last",
+    },
 }
 """Named sets of settings. What is given in a file or by a flag stands above them."""
 
 Source = Literal["torchvision", "timm"]
+ImageSize = Annotated[int, Field(ge=8)] | Literal["earlier"] | None
 TrainingLoss = Literal["cross_entropy", "bce_with_logits", "multi_margin", "focal", "cosine"]
 
 
@@ -49,6 +65,10 @@ def _words(value: Any) -> Any:
     return () if value is None else value
 
 
+def _size(value: Any) -> Any:
+    return value if value in (None, "earlier") else _number(value)
+
+
 def _number(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isdigit() else value  # the command line hands over text
 
@@ -59,6 +79,13 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), validate_default=True)
 
     # --- data -----------------------------------------------------------------------------------------
+    train: Annotated[bool, DATA] = Field(
+        True, description="Train; without it the network of a --weights file is tested as it is."
+    )
+    validation: Annotated[bool, DATA] = Field(
+        True, description="Use the validation images; without them the last epoch is tested with the cutoff 0.5."
+    )
+    test: Annotated[bool, DATA] = Field(True, description="Predict and evaluate the test images.")
     positive: Annotated[str | None, DATA] = Field(
         None,
         description="Class counted as positive (two classes): sensitivity is the share of it that is found.",
@@ -67,6 +94,12 @@ class Options(BaseModel):
         None,
         description="Unit that must not be torn apart, such as a patient: a column of the table, or a regular "
         "expression on the path with a part named 'group', e.g. '(?P<group>P\\d+)_'.",
+    )
+    negative: Annotated[str | None, DATA] = Field(
+        None, description="The other of two classes; only checked against the data (the specific class of before)."
+    )
+    num_classes: Annotated[int | None, DATA] = Field(
+        None, ge=2, description="Number of classes; only checked against the data."
     )
     layout: Annotated[Literal["auto", "classes", "splits"], DATA] = Field(
         "auto",
@@ -106,8 +139,20 @@ class Options(BaseModel):
     weights: Annotated[
         tuple[str, ...], MODEL, BeforeValidator(_words), Parameter(consume_multiple=True, negative=())
     ] = Field((), description="File of pretrained weights (.safetensors, .pth) for the only model, or MODEL=FILE.")
-    image_size: Annotated[int | None, MODEL] = Field(
-        None, ge=8, description="Height and width in pixels that the network sees; default: the model's own."
+    trust_pickle: Annotated[bool, MODEL] = Field(
+        False, description="Load weights from a pickled network; loading runs whatever code the file holds."
+    )
+    head: Annotated[Literal["linear", "mlp"], MODEL] = Field(
+        "linear",
+        description="The new classifier: one linear layer, or the earlier program's two with ReLU and dropout between.",
+    )
+    image_size: Annotated[ImageSize, MODEL, BeforeValidator(_size)] = Field(
+        None,
+        description="Height and width in pixels that the network sees; default: the model's own; 'earlier': 224, and "
+        "299 for Inception.",
+    )
+    interpolation: Annotated[Literal["model", "nearest", "bilinear", "bicubic", "lanczos"], MODEL] = Field(
+        "model", description="How images are resized; 'model': as its weights expect."
     )
     normalize: Annotated[str, MODEL] = Field(
         "model",
@@ -157,6 +202,12 @@ class Options(BaseModel):
     thaw_at: Annotated[int | None, TRAINING] = Field(
         1, ge=0, description="Epoch (from 0) from which the whole network is trained; none: never."
     )
+    frozen_batch_norm: Annotated[Literal["keep", "update"], TRAINING] = Field(
+        "keep", description="Statistics of batch norm layers that are frozen: kept, or updated by each batch."
+    )
+    drop_last: Annotated[bool, TRAINING] = Field(
+        False, description="Leave out the last batch of an epoch when it is not full."
+    )
     augmentation: Annotated[Literal["none", "horizontal", "flips"], TRAINING] = Field(
         "horizontal",
         description="Random changes of training images: mirrored, or mirrored and upside down (flips).",
@@ -169,6 +220,12 @@ class Options(BaseModel):
     )
     best_by: Annotated[Literal["loss", "accuracy", "balanced_accuracy", "auc"], TRAINING] = Field(
         "loss", description="What makes an epoch the best, on validation images."
+    )
+    best_ties: Annotated[Literal["first", "last"], TRAINING] = Field(
+        "first", description="Which of equally good epochs is the best."
+    )
+    test_weights: Annotated[Literal["best", "last"], TRAINING] = Field(
+        "best", description="Weights that are tested: of the best epoch on validation, or of the last."
     )
     save_every: Annotated[int | None, TRAINING] = Field(
         None, ge=1, description="Keep the weights of every so many epochs in models/; default: none."
@@ -221,6 +278,12 @@ class Options(BaseModel):
     cache_folder: Annotated[Path | None, OUTPUT] = Field(
         None, description="Folder for decoded images; default: the user's cache folder."
     )
+    keep_cache: Annotated[bool, OUTPUT] = Field(
+        True, description="Keep the decoded images for other runs; without it they are removed afterwards."
+    )
+    whole_model: Annotated[bool, OUTPUT] = Field(
+        False, description="Also store the whole network as a pickle (last_model_all.pth, best_model_all.pth)."
+    )
     tensorboard: Annotated[bool, OUTPUT] = Field(True, description="Write TensorBoard events to runs/.")
 
     def weights_by_model(self) -> dict[str, Path]:
@@ -262,6 +325,8 @@ class Settings(Options):
         files = self.weights_by_model()
         if "" in files and (len(self.weights) > 1 or len(self.models) > 1):
             problems.append("weights: several models need MODEL=FILE for each file")
+        if not self.train and not (self.weights and self.pretrained):
+            problems.append("train: false needs a file of weights to test (weights)")
         if len(files) < len(self.weights):
             problems.append("weights: two files for one model")
         if problems:

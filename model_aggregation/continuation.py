@@ -11,12 +11,12 @@ import pandas as pd
 from model_aggregation.data.splitting import write_split
 from model_aggregation.errors import ResultsError
 from model_aggregation.files import write_csv, write_json
+from model_aggregation.names import SINGLE, check_path_lengths
 from model_aggregation.plan import Plan, RunPlan
-from model_aggregation.results.names import SINGLE, check_path_lengths
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.settings_files import settings_mapping
 
-_WITHOUT_EFFECT = frozenset({"log_folder", "cache_folder", "workers", "tensorboard", "split", "recipe"})
+_WITHOUT_EFFECT = frozenset({"log_folder", "cache_folder", "workers", "tensorboard", "split", "recipe", "keep_cache"})
 """Settings that change no number: a run may continue with others. What ``split`` says is compared by its images."""
 
 SPLIT_COLUMNS = ["id", "label", "group", "split", "content_hash"]

@@ -5,8 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from model_aggregation.continuation import prepare_folders
+from model_aggregation.data.image_store import remove_store
 from model_aggregation.errors import ModelAggregationError, ResultsError
-from model_aggregation.experiment import execute
+from model_aggregation.experiment import execute, pixel_rule, stored_images
 from model_aggregation.plan import Plan, RunPlan
 from model_aggregation.progress import Reporter
 from model_aggregation.results.index import Index
@@ -57,6 +58,9 @@ def run(plan: Plan, reporter: Reporter | None = None) -> Outcome:
                 continue
             reporter.message(title)
             _run_one(plan, item, record, outcome)
+    if not plan.settings.keep_cache:
+        for item in plan.runs:
+            remove_store(stored_images(plan), pixel_rule(item.preprocessing), cache_folder=item.settings.cache_folder)
     return outcome
 
 

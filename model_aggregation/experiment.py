@@ -18,8 +18,8 @@ from model_aggregation.analysis import evaluate_run
 from model_aggregation.data.image_store import PixelRule, open_store
 from model_aggregation.data.loading import ImageSource, image_source
 from model_aggregation.environment import describe_environment, make_fabric, versions
-from model_aggregation.files import write_csv, write_json, write_text
-from model_aggregation.models.build import Network, build_network
+from model_aggregation.files import whole_or_absent, write_csv, write_json, write_text
+from model_aggregation.models.build import Network, Preprocessing, build_network
 from model_aggregation.models.inference import predict_logits, softmax
 from model_aggregation.plan import Plan, RunPlan
 from model_aggregation.progress import Reporter
@@ -28,9 +28,14 @@ from model_aggregation.results.tables import predictions_table
 from model_aggregation.settings_files import settings_mapping, write_settings
 from model_aggregation.training.checkpoint import Progress
 from model_aggregation.training.journal import Journal
-from model_aggregation.training.loop import LabelledImages, Training, TrainingFiles, epoch_seed, run_training
-
-SPLITS = ("train", "val", "test")
+from model_aggregation.training.loop import (
+    LabelledImages,
+    Training,
+    TrainingFiles,
+    epoch_seed,
+    run_training,
+    save_weights,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +83,7 @@ def execute(plan: Plan, run: RunPlan, reporter: Reporter) -> RunFolder:
     torch.manual_seed(epoch_seed(run.settings.seed, -1))
     network = build_network(run.model, len(plan.table.classes), run.settings)
     write_text(work.folder.architecture_txt(str(run.model)), f"{network.module}\n")
-    progress = _train(work, network, splits)
+    progress = _train(work, network, splits) if run.settings.train else _keep_weights(work, network)
     seconds = _predict(work, network, splits)
     work.folder.write_environment(environment | _results_of(network, progress, splits, seconds))
     metrics = evaluate_run(work.folder, before_metrics=lambda found: _save_weight_facts(work, network, found))
@@ -108,7 +113,7 @@ def _start_folder(plan: Plan, run: RunPlan) -> RunFolder:
 
 def _environment(work: _Work) -> dict[str, Any]:
     plan, run = work.plan, work.run
-    test = plan.table.part("test")
+    test = plan.splits().get("test")
     return {
         "run_name": run.run_name,
         "group_name": run.group_name,
@@ -118,12 +123,12 @@ def _environment(work: _Work) -> dict[str, Any]:
         "precision": run.settings.precision,
         "image_size": run.preprocessing.image_size,
         "data_fingerprint": plan.table.fingerprint(),
-        "test_fingerprint": replace(plan.table, frame=test).fingerprint() if len(test) else None,
+        "test_fingerprint": None if test is None else replace(plan.table, frame=test).fingerprint(),
         "split": plan.split_origin,
         "classes": list(plan.table.classes),
         "positive": plan.positive,
         "primary_metric": plan.primary_metric,
-        "has_validation": len(plan.table.part("val")) > 0,
+        "has_validation": "val" in plan.splits(),
         "findings": [f"{finding.severity}: {finding.message}" for finding in plan.findings],
         "started": _now(),
         **describe_environment(work.fabric),
@@ -137,12 +142,12 @@ def _now() -> str:
 def _load_images(work: _Work) -> dict[str, _Split]:
     """Return the splits that have images, each with its source of pixels."""
     plan, reporter, settings, preprocessing = work.plan, work.reporter, work.run.settings, work.run.preprocessing
-    rule = PixelRule(preprocessing.image_size, preprocessing.channels, preprocessing.interpolation)
-    readable = plan.table.readable()
+    rule = pixel_rule(preprocessing)
+    tables = plan.splits()
     store = None
-    if settings.transforms is None:
+    if settings.transforms is None and tables:
         store = open_store(
-            readable[readable["split"] != ""],
+            stored_images(plan),
             rule,
             cache_folder=settings.cache_folder,
             workers=settings.workers,
@@ -151,13 +156,22 @@ def _load_images(work: _Work) -> dict[str, _Split]:
         if store is None:
             reporter.message("  no room on the disk for decoded images: they are decoded again in each epoch")
     workers = settings.workers if settings.workers is not None else min(8, torch.get_num_threads())
-    splits = {}
-    for name in SPLITS:
-        table = plan.table.part(name)
-        if len(table):
-            source = image_source(table, store, rule, transforms=settings.transforms, workers=workers)
-            splits[name] = _Split(table, source)
-    return splits
+    sources = {
+        name: image_source(table, store, rule, transforms=settings.transforms, workers=workers)
+        for name, table in tables.items()
+    }
+    return {name: _Split(table, sources[name]) for name, table in tables.items()}
+
+
+def pixel_rule(preprocessing: Preprocessing) -> PixelRule:
+    """Return the rule of the image store that serves a network."""
+    return PixelRule(preprocessing.image_size, preprocessing.channels, preprocessing.interpolation)
+
+
+def stored_images(plan: Plan) -> pd.DataFrame:
+    """Return the images that a store holds: all readable ones with a split, whatever is switched on."""
+    readable = plan.table.readable()
+    return readable[readable["split"] != ""]
 
 
 def _train(work: _Work, network: Network, splits: dict[str, _Split]) -> Progress:
@@ -187,6 +201,14 @@ def _train(work: _Work, network: Network, splits: dict[str, _Split]) -> Progress
         )
     finally:
         journal.close()
+
+
+def _keep_weights(work: _Work, network: Network) -> Progress:
+    """Without training, the weights of the file are those of the run."""
+    network.module.to(work.fabric.device)
+    work.say(f"no training: the weights of {network.weights_origin} are tested as they are")
+    save_weights(network, work.folder.weight_pth("last"))
+    return Progress()
 
 
 def checkpoint_path(folder: RunFolder) -> Path:
@@ -253,6 +275,17 @@ def _save_weight_facts(work: _Work, network: Network, metrics: dict[str, Any]) -
     for which in ("last", "best"):
         if folder.weight_pth(which).is_file():
             write_json(folder.weight_json(which), facts)
+            if run.settings.whole_model:
+                _save_whole_model(network, folder.weight_pth(which), folder.whole_model_pth(which))
+
+
+def _save_whole_model(network: Network, weights: Path, path: Path) -> None:
+    """Store the network with these weights as a pickle; the weights it has now are put back."""
+    kept = {name: tensor.clone() for name, tensor in network.module.state_dict().items()}
+    network.module.load_state_dict(torch.load(weights, weights_only=True))
+    with whole_or_absent(path) as temporary:
+        torch.save(network.module, temporary)
+    network.module.load_state_dict(kept)
 
 
 def _close(folder: RunFolder, metrics: dict[str, Any], progress: Progress) -> None:
@@ -265,7 +298,7 @@ def _close(folder: RunFolder, metrics: dict[str, Any], progress: Progress) -> No
         folder.append_status(
             f"cutoff {cutoff['value']} ({cutoff['source']}{', ' + cutoff['reason'] if cutoff['reason'] else ''})"
         )
-    if progress.best_epoch is None:
+    if progress.epoch and progress.best_epoch is None:
         folder.append_status("no validation images: the weights of the last epoch were tested")
     checkpoint_path(folder).unlink(missing_ok=True)
     if checkpoint_path(folder).parent.is_dir():

@@ -48,7 +48,8 @@ def _forecast_run(plan: Plan, run: RunPlan) -> Forecast:
     network.module.to(fabric.device)
     forward, step = _seconds_per_image(network, run, fabric)
     frozen_epochs = sum(_planned_frozen(network, run, epoch) for epoch in range(run.settings.epochs))
-    train, validation, test = (len(plan.table.part(name)) for name in ("train", "val", "test"))
+    counts = {name: len(images) for name, images in plan.splits().items()}
+    train, validation, test = (counts.get(name, 0) for name in ("train", "val", "test"))
     epochs = run.settings.epochs
     seconds = train * (frozen_epochs * 1.1 * forward + (epochs - frozen_epochs) * step)
     seconds += forward * (validation * (epochs + 1) + test)

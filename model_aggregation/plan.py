@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from model_aggregation.config import Settings
+import pandas as pd
+
+from model_aggregation.config import Settings, nearest
 from model_aggregation.data.image_table import ImageTable
 from model_aggregation.data.inspection import Finding, check, inspect
 from model_aggregation.data.scan import scan
@@ -18,7 +20,7 @@ from model_aggregation.environment import device_choice
 from model_aggregation.errors import DataError, SettingsError
 from model_aggregation.models.build import Preprocessing, preprocessing_for, weights_file
 from model_aggregation.models.zoo import ModelName, find_models
-from model_aggregation.results.names import (
+from model_aggregation.names import (
     SINGLE,
     check_group_name,
     check_run_name,
@@ -93,6 +95,12 @@ class Plan:
         first = self.runs[0]
         return first.folder if first.group_name == SINGLE else first.folder.parent
 
+    def splits(self) -> dict[str, pd.DataFrame]:
+        """Return the images of each split that the runs use: those that there are and that are switched on."""
+        wanted = {"train": self.settings.train, "val": self.settings.validation, "test": self.settings.test}
+        parts = {name: self.table.part(name) for name, used in wanted.items() if used}
+        return {name: part for name, part in parts.items() if len(part)}
+
     @property
     def log_folder(self) -> Path:
         """The log folder, absolute."""
@@ -165,16 +173,23 @@ def _plot(settings: Settings) -> PlotSettings:
 
 
 def _positive(settings: Settings, classes: tuple[str, ...]) -> str | None:
-    if len(classes) != 2:
-        if settings.positive is not None and len(classes) > 2:
-            raise SettingsError(
-                f"--positive belongs to two classes; here are {len(classes)}: {', '.join(classes[:10])}."
-            )
-        return None
-    if settings.positive is None:
+    """Return the positive class of two, checked; None for more classes."""
+    problems = []
+    if settings.num_classes not in (None, len(classes)):
+        problems.append(
+            f"num_classes is {settings.num_classes}, but there are {len(classes)}: {', '.join(classes[:10])}"
+        )
+    for flag, name in (("positive", settings.positive), ("negative", settings.negative)):
+        if name is not None and len(classes) > 2:
+            problems.append(f"{flag} belongs to two classes; here are {len(classes)}: {', '.join(classes[:10])}")
+        elif name is not None and name not in classes:
+            problems.append(f"{flag}: '{name}' is no class; {nearest(name, classes)}")
+    if settings.positive is not None and settings.positive == settings.negative:
+        problems.append(f"positive and negative are both '{settings.positive}'")
+    if problems:
+        raise SettingsError("The classes of the data set do not fit the settings:", problems)
+    if len(classes) == 2 and settings.positive is None:
         raise PositiveClassError(classes)
-    if settings.positive not in classes:
-        raise SettingsError(f"--positive: '{settings.positive}' is no class; the classes are {' and '.join(classes)}.")
     return settings.positive
 
 

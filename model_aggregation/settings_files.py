@@ -3,12 +3,14 @@
 Paths in a file are relative to the directory that the program is started in, as on the command line.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from model_aggregation.config import Settings, make_settings
+from model_aggregation.earlier_settings import convert_earlier, is_earlier
 from model_aggregation.errors import SettingsError
 from model_aggregation.files import write_text
 
@@ -55,20 +57,54 @@ def read_mapping(path: Path) -> dict[str, Any]:
     return {str(key): value for key, value in content.items()}
 
 
-def read_settings(path: Path, **overrides: Any) -> Settings:
-    """Read settings from YAML; ``overrides`` (flags) stand above the file.
+def read_settings(path: Path, *, say: Callable[[str], None] | None = None, **overrides: Any) -> Settings:
+    """Read settings from YAML, ours or the earlier program's; ``overrides`` (flags) stand above the file.
+
+    Parameters
+    ----------
+    say
+        Told what settings of the earlier program mean today.
 
     Raises
     ------
     SettingsError
         As :func:`read_mapping`, and for every key or value that is wrong, all at once.
     """
-    given = {**read_mapping(path), **overrides}
+    given = read_mapping(path)
+    if is_earlier(given):
+        conversion = convert_earlier(given)
+        given = conversion.settings
+        for key, note in conversion.notes.items():
+            if say is not None:
+                say(f"earlier settings, {key}: {note}")
+    given |= overrides
     if overrides.get("model"):
         given.pop("models", None)
     if overrides.get("models"):
         given.pop("model", None)
     return make_settings(**given)
+
+
+def convert_file(path: Path) -> str:
+    """Return a settings file of the earlier program in today's form, with a comment per changed meaning.
+
+    Raises
+    ------
+    SettingsError
+        If the file is not the earlier program's, or cannot be used.
+    """
+    given = read_mapping(path)
+    if not is_earlier(given):
+        raise SettingsError(f"{path} holds no settings of the earlier program (run_name, data_dir, model_name, …).")
+    conversion = convert_earlier(given)
+    make_settings(**conversion.settings)  # what is written can be run
+    lines = [f"# From {path.name}, settings of the earlier program."]
+    for key, value in conversion.settings.items():
+        note = conversion.notes.get(key)
+        text = yaml.safe_dump({key: value}, allow_unicode=True, default_flow_style=False, width=1000).strip()
+        lines.append(f"{text}  # {note}" if note else text)
+    lines += [f"# {note}" for key, note in conversion.notes.items() if key not in conversion.settings]
+    return "\n".join(lines) + "\n"
 
 
 def settings_mapping(settings: Settings) -> dict[str, Any]:

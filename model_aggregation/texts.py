@@ -11,9 +11,9 @@ from rich.text import Text
 
 from model_aggregation.engine import Outcome
 from model_aggregation.forecast import Forecast
+from model_aggregation.names import SINGLE
 from model_aggregation.plan import Plan, RunPlan
 from model_aggregation.results.leaderboard import leaderboard, leaderboard_text
-from model_aggregation.results.names import SINGLE
 from model_aggregation.results.run_folder import RunFolder
 
 _NO_METRICS = frozenset({"cutoff"})

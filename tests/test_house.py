@@ -16,6 +16,8 @@ LAYERS = [
     ["files", "progress"],
     ["evaluation"],
     ["config"],
+    ["names"],
+    ["earlier_settings"],
     ["settings_files"],
     ["data"],
     ["models"],

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_aggregation.errors import SettingsError
-from model_aggregation.results.names import (
+from model_aggregation.names import (
     check_group_name,
     check_path_lengths,
     check_run_name,

@@ -97,7 +97,7 @@ class Lab:
         store = ImageStore(pixels.astype(np.uint8), {})
         self.settings = settings_for(**given)
         torch.manual_seed(0)
-        self.network = build_network(parse_model_name("timm:test_resnet"), 2, self.settings)
+        self.network = build_network(parse_model_name(self.settings.model), 2, self.settings)
         self.lines: list[str] = []
 
         def part(start, stop):

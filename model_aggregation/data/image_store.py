@@ -78,17 +78,30 @@ def open_store(
 
     Returns None when the disk has no room for it; then images are decoded as they are needed.
     """
-    unique = images.drop_duplicates("content_hash").sort_values("content_hash")
+    unique = _unique(images)
     hashes = unique["content_hash"].tolist()
-    folder = cache_folder or user_cache_path("model_aggregation") / "images"
-    path = folder / f"{_key(hashes, rule)}.npy"
+    path = _store_path(hashes, rule, cache_folder)
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(folder).free < len(hashes) * rule.bytes_per_image + _RESERVE_BYTES:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(path.parent).free < len(hashes) * rule.bytes_per_image + _RESERVE_BYTES:
             return None
         _build(path, unique["path"].tolist(), rule, workers=workers, progress=progress)
     pixels = np.load(path, mmap_mode="r")
     return ImageStore(pixels, {content_hash: row for row, content_hash in enumerate(hashes)})
+
+
+def remove_store(images: pd.DataFrame, rule: PixelRule, *, cache_folder: Path | None = None) -> None:
+    """Remove the store of ``images``, if there is one."""
+    _store_path(_unique(images)["content_hash"].tolist(), rule, cache_folder).unlink(missing_ok=True)
+
+
+def _unique(images: pd.DataFrame) -> pd.DataFrame:
+    return images.drop_duplicates("content_hash").sort_values("content_hash")
+
+
+def _store_path(hashes: list[str], rule: PixelRule, cache_folder: Path | None) -> Path:
+    folder = cache_folder or user_cache_path("model_aggregation") / "images"
+    return folder / f"{_key(hashes, rule)}.npy"
 
 
 def _key(hashes: list[str], rule: PixelRule) -> str:

@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from model_aggregation.config import Settings
 from model_aggregation.errors import ModelError, SettingsError
+from model_aggregation.models.heads import fresh_head, with_mlp_head
 from model_aggregation.models.libraries import IMAGENET, input_facts, make_module, published_weights
 from model_aggregation.models.weights import fit_weights, read_weights
 from model_aggregation.models.zoo import ModelName, parse_model_name
@@ -76,9 +77,11 @@ class Network:
         for parameter in self.module.parameters():
             parameter.requires_grad = True
 
-    def train_mode(self) -> None:
-        """Switch to training; batch norm layers that do not learn keep their statistics."""
+    def train_mode(self, *, keep_frozen_statistics: bool = True) -> None:
+        """Switch to training; batch norm layers that do not learn keep their statistics, unless told otherwise."""
         self.module.train()
+        if not keep_frozen_statistics:
+            return
         for layer in self.module.modules():
             if isinstance(layer, _BatchNorm) and not any(p.requires_grad for p in layer.parameters()):
                 layer.eval()
@@ -95,7 +98,10 @@ def preprocessing_for(model: ModelName, settings: Settings) -> Preprocessing:
     facts = input_facts(model)
     mean, std = _normalization(settings.normalize, (facts.mean, facts.std), settings.channels)
     size = settings.image_size or facts.size
-    return Preprocessing(size, mean, std, facts.interpolation, settings.channels)
+    if size == "earlier":
+        size = 299 if model.architecture.startswith("inception") else 224
+    interpolation = facts.interpolation if settings.interpolation == "model" else settings.interpolation
+    return Preprocessing(size, mean, std, interpolation, settings.channels)
 
 
 def _normalization(
@@ -147,10 +153,14 @@ def build_network(model: ModelName, classes: int, settings: Settings) -> Network
         raise
     except Exception as error:  # whatever a library raises for sizes and channels it cannot do
         raise ModelError(f"The network '{model}' cannot be built for {shape}: {error}") from error
-    _fresh_head(module, head)
+    fresh_head(module, head)
+    if settings.head == "mlp":
+        head = with_mlp_head(module, head, source=model.source)
     origin = None
     if file is not None:
-        fit_weights(module, read_weights(file), head=head, origin=str(file))
+        state = read_weights(file, trust_pickle=settings.trust_pickle)
+        # Without training the file must bring its head too; otherwise the head is new.
+        fit_weights(module, state, head=head if settings.train else frozenset(), origin=str(file))
         origin = str(file)
     elif settings.pretrained:
         state, origin = published_weights(model, classes, **shape)
@@ -173,17 +183,6 @@ def head_tensors(
         raise ModelError(f"'{model}' has no classification head: nothing in it depends on the number of classes.")
     layers = {name.rpartition(".")[0] for name in changed}
     return frozenset(name for name in own if name.rpartition(".")[0] in layers)
-
-
-def _fresh_head(module: nn.Module, head: frozenset[str]) -> None:
-    """Give the head torch's usual first weights, the same for every architecture.
-
-    Some libraries scale them by the number of classes: with two classes the first logits are then tens, not ones.
-    """
-    for name in sorted({name.rpartition(".")[0] for name in head}):
-        layer = module.get_submodule(name)
-        if isinstance(layer, nn.Linear | nn.Conv2d):
-            layer.reset_parameters()
 
 
 def _skeleton(model: ModelName, classes: int, *, channels: int, image_size: int) -> nn.Module:

@@ -1,6 +1,6 @@
 """Files of weights: reading them safely and fitting them to a network.
 
-A pickled network is never loaded: ``.pth`` files go through ``weights_only=True``.
+A pickled network is never loaded unless the user says so: ``.pth`` files go through ``weights_only=True``.
 """
 
 import pickle
@@ -16,27 +16,34 @@ _CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "module")
 _PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path, *, trust_pickle: bool = False) -> dict[str, Tensor]:
     """Read a state dict from ``.safetensors`` or from a torch file, on the CPU.
+
+    The earlier program's ``best_model_weight.pth`` holds a whole pickled network, its ``best_model_all.pth`` a state
+    dict (the names were swapped). The latter is read as it is, the former only with ``trust_pickle``, since loading
+    a pickle runs whatever code is in it.
 
     Raises
     ------
     ModelError
-        If the file is missing, damaged, or holds anything but tensors (a pickled network, say).
+        If the file is missing, damaged, or a pickled network that is not trusted.
     """
     try:
         if path.suffix.lower() == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=not trust_pickle)
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"The file {path} holds more than weights (a pickled network?), which could run foreign code when "
-            "loaded. Save its state_dict() with the program that made it and give that file."
+            f"The file {path} holds more than weights: a pickled network, as in the earlier program's "
+            "best_model_weight.pth. Loading it runs the code in it. If you trust whoever made the file, give "
+            "--trust-pickle; otherwise use the state dict beside it (best_model_all.pth of the earlier program)."
         ) from error
     except Exception as error:
         raise ModelError(f"The weights file {path} cannot be read: {error}") from error
+    if isinstance(content, nn.Module):
+        return dict(content.state_dict())
     return _unwrapped(content, path)
 
 
@@ -53,7 +60,9 @@ def _unwrapped(content: object, path: Path) -> dict[str, Tensor]:
 
 
 def fit_weights(module: nn.Module, state: dict[str, Tensor], *, head: frozenset[str], origin: str) -> None:
-    """Load ``state`` into ``module``; tensors of the ``head`` may be missing or of another number of classes.
+    """Load ``state`` into ``module``, but for the tensors of ``head``: a new head keeps its fresh weights.
+
+    With an empty ``head`` everything must be in the file.
 
     Tensors are cast to the network's type. A first layer for three channels is summed for a grey network.
 
@@ -63,17 +72,17 @@ def fit_weights(module: nn.Module, state: dict[str, Tensor], *, head: frozenset[
         Listing every tensor that is missing, left over or of another shape. Nothing is loaded then.
     """
     own = module.state_dict()
-    state = _without_prefix(state, own)
+    state = {name: value for name, value in _without_prefix(state, own).items() if not _is_auxiliary(name)}
+    places = tuple({f"{_classifier(name)}." for name in head})
     fitted: dict[str, Tensor] = {}
     problems: list[str] = []
     for name, value in state.items():
+        if name in head or (name not in own and name.startswith(places)):
+            continue  # a classifier for other classes: the new head keeps its fresh weights
         if name not in own:
-            if not any(name.startswith(_layer(entry)) for entry in head) and not _is_auxiliary(name):
-                problems.append(f"{name}: the network has no such tensor")
+            problems.append(f"{name}: the network has no such tensor")
         elif value.shape == own[name].shape:
             fitted[name] = value.to(own[name].dtype)
-        elif name in head:
-            continue  # another number of classes: the new head keeps its fresh weights
         elif _is_first_layer(value, own[name]):
             fitted[name] = fold_channels(value.float(), own[name].shape[1]).to(own[name].dtype)
         else:
@@ -100,8 +109,9 @@ def _without_prefix(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[st
     return state
 
 
-def _layer(name: str) -> str:
-    return name.rpartition(".")[0] + "."
+def _classifier(name: str) -> str:
+    """Return the attribute of the network that holds a tensor of the head: ``fc`` for ``fc.0.weight``."""
+    return name.partition(".")[0] if name.count(".") > 1 else name.rpartition(".")[0]
 
 
 def _is_auxiliary(name: str) -> bool:

@@ -11,6 +11,7 @@ from typing import get_args
 from model_aggregation.config import Source, nearest
 from model_aggregation.errors import ModelError
 from model_aggregation.models.imports import timm_library, torchvision_models
+from model_aggregation.models.sets import expand_sets
 
 SOURCES: tuple[str, ...] = get_args(Source)
 
@@ -62,7 +63,7 @@ def parse_model_name(text: str, default_source: str = "torchvision") -> ModelNam
 
 
 def find_models(texts: list[str], default_source: str = "torchvision") -> list[ModelName]:
-    """Return the models behind ``texts``, each of which the installed libraries know.
+    """Return the models behind ``texts`` (names and ``@sets``), each of which the installed libraries know.
 
     Raises
     ------
@@ -71,7 +72,7 @@ def find_models(texts: list[str], default_source: str = "torchvision") -> list[M
     """
     found: list[ModelName] = []
     problems: list[str] = []
-    for text in texts:
+    for text in expand_sets(texts):
         try:
             model = parse_model_name(text, default_source)
             _check_known(model)

@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from model_aggregation.errors import ResultsError
+from model_aggregation.names import SINGLE
 from model_aggregation.results.leaderboard import VALIDATION, leaderboard
-from model_aggregation.results.names import SINGLE
 from model_aggregation.results.run_folder import RunFolder
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from model_aggregation.errors import ResultsError
-from model_aggregation.results.names import SINGLE
+from model_aggregation.names import SINGLE
 from model_aggregation.results.run_folder import RunFolder
 
 _TIMING = ("train_seconds", "test_seconds", "train_images_per_second", "test_images_per_second")

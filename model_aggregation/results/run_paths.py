@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from model_aggregation.errors import ResultsError
-from model_aggregation.results.names import model_slug
+from model_aggregation.names import model_slug
 
 
 class RunPaths:

@@ -62,7 +62,7 @@ class Training:
 
 
 def run_training(training: Training) -> Progress:
-    """Train, and leave the network with the weights to test: the best on validation, else the last.
+    """Train, and leave the network with the weights to test: the best on validation (unless the last are asked for).
 
     Continues from the checkpoint if there is one. Writes ``last_model_weight.pth`` and, with validation,
     ``best_model_weight.pth``.
@@ -95,8 +95,8 @@ def run_training(training: Training) -> Progress:
         training.journal.epoch(row, progress.epoch, settings.epochs)
         _save_epoch_weights(training, progress)
         save_checkpoint(files.checkpoint, progress, stored)
-    _save_weights(network, files.last_weights)
-    if progress.best_epoch is not None:
+    save_weights(network, files.last_weights)
+    if progress.best_epoch is not None and settings.test_weights == "best":
         network.module.load_state_dict(torch.load(files.best_weights, weights_only=True))
     return progress
 
@@ -108,7 +108,12 @@ def epoch_seed(seed: int, epoch: int) -> int:
 
 def _epoch_order(training: Training, epoch: int) -> list[Any]:
     settings = training.settings
-    return training_order(len(training.train.images), settings.batch_size, seed=epoch_seed(settings.seed, epoch))
+    return training_order(
+        len(training.train.images),
+        settings.batch_size,
+        seed=epoch_seed(settings.seed, epoch),
+        drop_last=settings.drop_last,
+    )
 
 
 def _class_weights(training: Training) -> Tensor | None:
@@ -150,7 +155,7 @@ def _train_epoch(training: Training, progress: Progress, machinery: _Machinery) 
         network.freeze()
     else:
         network.thaw()
-    network.train_mode()
+    network.train_mode(keep_frozen_statistics=settings.frozen_batch_norm == "keep")
     seed = epoch_seed(settings.seed, epoch)
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -234,13 +239,14 @@ def _validate(training: Training, progress: Progress, loss: Loss) -> dict[str, A
     }
     value = validation_value(settings.best_by, row, probabilities, labels)
     row["val_" + settings.best_by] = value
-    if is_better(value, progress.best_value, settings.best_by):
+    if is_better(value, progress.best_value, settings.best_by, ties=settings.best_ties):
         progress.best_epoch, progress.best_value = progress.epoch, value
-        _save_weights(training.network, training.files.best_weights)
+        save_weights(training.network, training.files.best_weights)
     return row
 
 
-def _save_weights(network: Network, path: Path) -> None:
+def save_weights(network: Network, path: Path) -> None:
+    """Write the network's state dict, on the CPU, whole or absent."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.module.state_dict().items()}
     with whole_or_absent(path) as temporary:
         torch.save(state, temporary)
@@ -249,7 +255,7 @@ def _save_weights(network: Network, path: Path) -> None:
 def _save_epoch_weights(training: Training, progress: Progress) -> None:
     epoch, every = progress.epoch - 1, training.settings.save_every
     if every is not None and epoch % every == 0:
-        _save_weights(training.network, training.files.epoch_weights / f"{epoch}.pth")
+        save_weights(training.network, training.files.epoch_weights / f"{epoch}.pth")
 
 
 def _last_good_epoch(training: Training, stored: dict[str, Any], progress: Progress) -> Progress:

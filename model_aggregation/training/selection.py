@@ -28,12 +28,14 @@ def validation_value(best_by: str, row: dict[str, Any], probabilities: np.ndarra
     return float(roc_auc_score(labels, probabilities, multi_class="ovr", labels=np.arange(classes)))
 
 
-def is_better(value: float, best: float | None, best_by: str) -> bool:
-    """Return whether ``value`` beats the best so far; an equal value does not, a NaN never does.
+def is_better(value: float, best: float | None, best_by: str, *, ties: str = "first") -> bool:
+    """Return whether ``value`` takes the place of the best so far; an equal one does with ``ties="last"``.
 
-    >>> is_better(0.4, 0.5, "loss"), is_better(0.4, 0.5, "auc"), is_better(0.4, None, "auc")
+    >>> is_better(0.4, 0.5, "loss"), is_better(0.4, 0.5, "auc"), is_better(0.5, 0.5, "auc", ties="last")
     (True, False, True)
     """
     if not np.isfinite(value):
         return False
-    return best is None or (value < best if best_by == "loss" else value > best)
+    if best is None or (ties == "last" and value == best):
+        return True
+    return value < best if best_by == "loss" else value > best

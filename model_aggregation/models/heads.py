@@ -1,0 +1,80 @@
+"""Heads: finding a network's classifier, giving it fresh weights, and the earlier program's head of two layers."""
+
+from torch import nn
+
+from model_aggregation.errors import ModelError
+
+LINEAR = (nn.Linear, nn.Conv2d)
+
+
+def fresh_head(module: nn.Module, head: frozenset[str]) -> None:
+    """Give the head torch's usual first weights, the same for every architecture.
+
+    Some libraries scale them by the number of classes: with two classes the first logits are then tens, not ones.
+    """
+    for name in layers_of(head):
+        layer = module.get_submodule(name)
+        if isinstance(layer, LINEAR):
+            layer.reset_parameters()
+
+
+def layers_of(head: frozenset[str]) -> list[str]:
+    """Return the names of the layers that hold the tensors of a head, sorted.
+
+    >>> layers_of(frozenset({"fc.weight", "fc.bias"}))
+    ['fc']
+    """
+    return sorted({name.rpartition(".")[0] for name in head})
+
+
+def with_mlp_head(module: nn.Module, head: frozenset[str], *, source: str) -> frozenset[str]:
+    """Replace the classifier by Linear → ReLU → Dropout 0.5 → Linear and return the names of the new tensors.
+
+    A classifier of several linear layers (VGG, AlexNet) is replaced as a whole, any other in its last layer.
+
+    Raises
+    ------
+    ModelError
+        If the classifier is a convolution.
+    """
+    tensors: set[str] = set()
+    for name in layers_of(head):
+        last = module.get_submodule(name)
+        if not isinstance(last, nn.Linear):
+            raise ModelError(f"The head 'mlp' takes the place of a linear layer; '{name}' is {type(last).__name__}.")
+        place, inputs = _place_of(module, name, last)
+        hidden = hidden_width(inputs, source)
+        replacement = nn.Sequential(
+            nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(0.5), nn.Linear(hidden, last.out_features)
+        )
+        parent, _, attribute = place.rpartition(".")
+        setattr(module.get_submodule(parent), attribute, replacement)
+        tensors |= {f"{place}.{tensor}" for tensor in replacement.state_dict()}
+    return frozenset(tensors)
+
+
+def hidden_width(inputs: int, source: str) -> int:
+    """Return the width of the hidden layer: the inputs below 512, 512 below 1024, 1024 above; in timm half of them
+    from 1024 to 2047.
+
+    >>> hidden_width(256, "torchvision"), hidden_width(768, "timm"), hidden_width(1280, "timm")
+    (256, 512, 640)
+    >>> hidden_width(1280, "torchvision"), hidden_width(25088, "torchvision")
+    (1024, 1024)
+    """
+    if inputs < 512:
+        return inputs
+    if inputs < 1024:
+        return 512
+    return inputs // 2 if source == "timm" and inputs < 2048 else 1024
+
+
+def _place_of(module: nn.Module, name: str, last: nn.Linear) -> tuple[str, int]:
+    """Return what is replaced: the whole classifier if it has several linear layers, else the last layer."""
+    container = name.rpartition(".")[0]
+    around = module.get_submodule(container)
+    if container and isinstance(around, nn.Sequential):
+        linear = [layer for layer in around if isinstance(layer, nn.Linear)]
+        if len(linear) > 1:
+            return container, linear[0].in_features
+    return name, last.in_features

@@ -1,0 +1,53 @@
+"""Sizes and panels of figures for papers: one column of a journal, or its whole page."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from model_aggregation.results.drawing import new_figure, put_words, unit_square
+from model_aggregation.reporting.words import shortened
+
+COLUMN_INCHES = 3.5
+PAGE_INCHES = 7.2
+PAGE_HEIGHT_INCHES = 9.6
+FONT_POINTS = 7.0
+SMALL_POINTS = 6.0
+
+_COLUMNS = {1: 1, 2: 2, 3: 3, 4: 2, 5: 3, 6: 3}
+
+
+def panels(names: Sequence[str], *, title: str, x: str, y: str) -> tuple[Figure, list[Axes]]:
+    """Return a figure with one square panel for each name; a single one has the width of a column.
+
+    ``x`` and ``y`` label the axes of all panels together.
+    """
+    columns = _COLUMNS.get(len(names), 4)
+    rows = -(-len(names) // columns)
+    if len(names) == 1:
+        figure = new_figure(COLUMN_INCHES, COLUMN_INCHES)
+    else:
+        width = PAGE_INCHES if columns > 2 else 0.7 * PAGE_INCHES
+        figure = new_figure(width, rows * width / columns * 1.08 + 0.4)
+    grid = np.atleast_1d(figure.subplots(rows, columns, squeeze=False).ravel())
+    for axes in grid[len(names) :]:
+        axes.set_axis_off()
+    used = list(grid[: len(names)])
+    if len(names) == 1:
+        put_words(used[0].set_title, title, fontsize=FONT_POINTS + 0.5)
+        used[0].set_xlabel(x)
+        used[0].set_ylabel(y)
+    else:
+        put_words(figure.suptitle, title, fontsize=FONT_POINTS + 1)
+        figure.supxlabel(x, fontsize=FONT_POINTS)
+        figure.supylabel(y, fontsize=FONT_POINTS)
+        for axes, name in zip(used, names, strict=True):
+            put_words(axes.set_title, shortened(name, 34), fontsize=SMALL_POINTS + 0.5)
+    return figure, used
+
+
+def square(axes: Axes, alone: bool, *, diagonal: bool = True) -> None:
+    """Set a panel up for two shares; one of many has fewer ticks."""
+    unit_square(axes, ticks=6 if alone else 3, diagonal=diagonal)
+    axes.tick_params(labelsize=FONT_POINTS if alone else SMALL_POINTS, width=0.6, length=2.5)
