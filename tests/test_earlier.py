@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from test_training import Lab
 from torch import nn
 
 import model_aggregation as ma
@@ -20,7 +21,6 @@ from model_aggregation.models.weights import read_weights
 from model_aggregation.models.zoo import find_models, parse_model_name
 from model_aggregation.settings_files import convert_file, read_settings
 from model_aggregation.training.loop import epoch_seed
-from tests.test_training import Lab
 
 OLD = {
     "run_name": "test_1", "cache": False, "sys_split": True, "save_wip_model": 2, "test": True, "validation": True,

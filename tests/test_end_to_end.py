@@ -326,3 +326,18 @@ def test_the_same_verbs_in_python(two_classes, tmp_path, monkeypatch):
     assert len(ma.predict(alone, two_classes / "正常")) == 60
     with pytest.raises(ModelAggregationError, match="did you mean"):
         ma.train(two_classes, "resnet18", epoch=1)
+
+
+@pytest.mark.parametrize("encoding", ["cp932", "ascii"])
+def test_no_console_breaks_on_names(workplace, encoding):
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0", "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-m", "model_aggregation", "analyze", str(run_folder(workplace))]
+    result = subprocess.run(words, capture_output=True, cwd=workplace[0], env=environment, check=False)
+    assert result.returncode == 0, result.stderr.decode(encoding, "replace")
+    assert b"Traceback" not in result.stderr
+    text = result.stdout.decode(encoding)
+    assert "sensitivity" in text
+    words = [sys.executable, "-m", "model_aggregation", "train", "無い é 😀", "--model", "resnet18"]
+    result = subprocess.run(words, capture_output=True, cwd=workplace[0], env=environment, check=False)
+    assert result.returncode == 1
+    assert b"Traceback" not in result.stderr

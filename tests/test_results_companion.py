@@ -89,6 +89,11 @@ def test_more_classes_have_only_an_accuracy(home: Path) -> None:
     ("group", "run"), [("single", "単独_resnet18"), ("lungs", "lungs_vit.a1"), ("three", "three_resnet18")]
 )
 def test_the_page_of_a_run(home: Path, group: str, run: str) -> None:
+    look_at_run(group, run)
+
+
+def look_at_run(group: str, run: str) -> list[str]:
+    """Read what the viewer's page of a run reads, from the current directory; return the class names."""
     row = ask("select * from test_result where group_name = ? and run_name = ?", group, run)[0]
     files = f"{row['log_folder']}/{row['run_name']}/{row['run_name']}"
     table = [list(line) for line in load_workbook(f"{files}_test_cm.xlsx")["confusion_matrix"].iter_rows(
@@ -107,3 +112,4 @@ def test_the_page_of_a_run(home: Path, group: str, run: str) -> None:
         assert line[2].endswith("_p")
         assert sum(map(float, line[3:])) == pytest.approx(1)
     assert Path(f"{files}_test_roc.png").is_file() == (len(classes) == 2)
+    return [str(name) for name in classes]

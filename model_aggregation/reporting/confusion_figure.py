@@ -13,12 +13,14 @@ from model_aggregation.results.drawing import new_figure, put_words, say, set_ti
 MOST_NAMES = 60
 """Classes whose names are still readable beside the matrix."""
 
+LONGEST_NAME = 24
+"""Letters of a name beside the matrix; a longer one is cut in its middle, and the tables have it whole."""
+
 
 def confusion_figure(evaluation: Evaluation, set_name: str) -> Figure:
     """Draw counts with row percentages; above 20 classes colours only, above 60 without names."""
     classes = evaluation.classes
-    width = float(np.clip(1.2 + 0.42 * len(classes), COLUMN_INCHES, PAGE_INCHES))
-    figure = new_figure(width, width if len(classes) > 3 else 0.86 * width)
+    figure = new_figure(*_size_inches(classes))
     axes = figure.add_subplot()
     cutoff = "" if evaluation.cutoff is None else f", cutoff {evaluation.cutoff.value:.3f}"
     put_words(axes.set_title, f"{set_name}: {evaluation.n:,} images{cutoff}", fontsize=FONT_POINTS + 0.5)
@@ -33,11 +35,30 @@ def confusion_figure(evaluation: Evaluation, set_name: str) -> Figure:
     _name_classes(axes, classes)
     if len(classes) <= MOST_PANELS:
         _write_cells(axes, counts, percent)
-    bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
+    bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02, aspect=30)
     bar.set_label("% of the actual class", fontsize=SMALL_POINTS)
     bar.ax.tick_params(labelsize=SMALL_POINTS, width=0.6, length=2.5)
     bar.outline.set_linewidth(0.6)  # type: ignore[operator]
     return figure
+
+
+def _size_inches(classes: tuple[str, ...]) -> tuple[float, float]:
+    """Return width and height with room for the names and cells that are nearly square."""
+    names = [_letters(shortened(name, LONGEST_NAME)) for name in classes] if len(classes) <= MOST_NAMES else [0]
+    beside = 0.07 * max(names)
+    below = beside if _upright(classes) else 0.1
+    cells = float(np.clip(0.46 * len(classes), 1.8, PAGE_INCHES))
+    width = float(np.clip(beside + cells + 0.8, COLUMN_INCHES, PAGE_INCHES))
+    return width, width - beside - 0.8 + below + 0.6
+
+
+def _letters(name: str) -> int:
+    """Return the width of a name in Latin letters; Japanese ones are about twice as wide."""
+    return sum(2 if ord(letter) > 0x2E80 else 1 for letter in name)
+
+
+def _upright(classes: tuple[str, ...]) -> bool:
+    return max(_letters(shortened(name, LONGEST_NAME)) for name in classes) * len(classes) > 28
 
 
 def _name_classes(axes: Axes, classes: tuple[str, ...]) -> None:
@@ -46,10 +67,9 @@ def _name_classes(axes: Axes, classes: tuple[str, ...]) -> None:
     if len(classes) > MOST_NAMES:
         return
     places = list(range(len(classes)))
-    names = [shortened(name, 24) for name in classes]
+    names = [shortened(name, LONGEST_NAME) for name in classes]
     size = FONT_POINTS if len(classes) <= MOST_PANELS else 4.5
-    upright = max(map(len, names)) * len(names) > 28
-    set_tick_words(axes, "x", places, names, fontsize=size, rotation=90 if upright else 0)
+    set_tick_words(axes, "x", places, names, fontsize=size, rotation=90 if _upright(classes) else 0)
     set_tick_words(axes, "y", places, names, fontsize=size)
     axes.tick_params(width=0.6, length=2)
 

@@ -12,11 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from model_aggregation.evaluation import Estimate, Evaluation
-from model_aggregation.reporting.curves import NO_PROBABILITIES, ClassCurves, corners, drawn_only, reliability
-from model_aggregation.reporting.layout import FONT_POINTS, SMALL_POINTS, panels, square
-from model_aggregation.results.drawing import BLUE, GREY, ORANGE, SKY, auc_words, say, show_legend
+from model_aggregation.reporting.curves import ClassCurves, corners, drawn_only, reliability
+from model_aggregation.reporting.layout import FONT_POINTS, SMALL_POINTS, panel_with_strip, panels, square
+from model_aggregation.results.drawing import BLUE, GREY, ORANGE, SKY, auc_words, put_words, say, show_legend
 
 LINE_POINTS = 1.3
+LEGEND: dict[str, Any] = {"handlelength": 1.6, "borderpad": 0.5, "framealpha": 0.85, "edgecolor": "0.85"}
 
 
 def roc_figure(evaluation: Evaluation, curves: Sequence[ClassCurves], set_name: str) -> Figure:
@@ -51,7 +52,8 @@ def _draw_roc(axes: Axes, evaluation: Evaluation, curve: ClassCurves, *, alone: 
         axes.fill_between(x, curve.band["Low"], curve.band["High"], color=SKY, alpha=0.35, linewidth=0, label=band)
     if alone:
         _mark_cutoff(axes, evaluation, curve.roc)
-    show_legend(axes, size=SMALL_POINTS, loc="lower right", handlelength=1.6 if alone else 0, borderpad=0.4)
+    handle = LEGEND if alone else LEGEND | {"handlelength": 0, "handletextpad": 0}
+    show_legend(axes, size=SMALL_POINTS, loc="lower right", **handle)
 
 
 def _mark_cutoff(axes: Axes, evaluation: Evaluation, roc: pd.DataFrame) -> None:
@@ -59,7 +61,7 @@ def _mark_cutoff(axes: Axes, evaluation: Evaluation, roc: pd.DataFrame) -> None:
     cutoff = evaluation.cutoff
     if cutoff is None:
         return
-    source = {"default": "default"}.get(cutoff.source, cutoff.source) + (", exploratory" if cutoff.exploratory else "")
+    source = cutoff.source + (", exploratory" if cutoff.exploratory else "")
     row = roc[roc["CutOff"] <= cutoff.value].iloc[-1]  # strictly above is positive: constant up to the next score
     words = f"cutoff {cutoff.value:.3f} ({source}):\nsensitivity {row['TPR']:.3f}, specificity {1 - row['FPR']:.3f}"
     style: dict[str, Any] = {"linestyle": "none", "zorder": 4, "markersize": 5.5, "color": ORANGE}
@@ -103,23 +105,26 @@ def _draw_precision_recall(axes: Axes, evaluation: Evaluation, curve: ClassCurve
             axes.plot(
                 row["Recall"], row["Precision"], color=ORANGE, label=f"cutoff {evaluation.cutoff.value:.3f}", **style
             )
-    show_legend(axes, size=SMALL_POINTS, loc="best" if alone else "lower left", handlelength=1.6, borderpad=0.4)
+    show_legend(axes, size=SMALL_POINTS, loc="lower left", **LEGEND)
 
 
 def reliability_figure(evaluation: Evaluation, curves: Sequence[ClassCurves], set_name: str) -> Figure:
-    """Draw observed over predicted shares with the number of images per bin: positive class, or top label."""
+    """Draw observed over predicted shares above the number of images per bin: positive class, or top label."""
     two = evaluation.positive is not None
     title = _title(evaluation, curves, set_name) if two else f"{set_name}: top label of {len(curves)} classes"
     x, y = ("predicted probability", "observed share") if two else ("largest probability", "share that is right")
     table = curves[0].reliability if two else reliability(evaluation)
-    figure, (axes,) = panels([""], title=title, x=x, y=y)
-    square(axes, alone=True)
     if table.empty:
+        figure, (axes,) = panels([""], title=title, x=x, y=y)
+        square(axes, alone=True)
         say(axes, f"No reliability curve: {curves[0].probability_reason}", letters_per_line=34)
         return figure
-    _draw_reliability(axes, evaluation, table, _calibration_words(evaluation))
-    _draw_counts(axes, table)
-    show_legend(axes, size=SMALL_POINTS, loc="upper left", handlelength=1.6, borderpad=0.4)
+    figure, axes, counts = panel_with_strip(title=title, x=x, y=y)
+    square(axes, alone=True)
+    _draw_reliability(axes, evaluation, table, label="observed share")
+    _draw_counts(counts, table)
+    show_legend(axes, size=SMALL_POINTS, loc="upper left", **LEGEND)
+    put_words(figure.supxlabel, _calibration_words(evaluation), fontsize=SMALL_POINTS)
     return figure
 
 
@@ -136,39 +141,29 @@ def reliability_by_class_figure(evaluation: Evaluation, curves: Sequence[ClassCu
         if curve.reliability.empty:
             say(axes, f"No reliability curve: {curve.probability_reason}", letters_per_line=22)
             continue
-        _draw_reliability(axes, evaluation, curve.reliability, None)
+        _draw_reliability(axes, evaluation, curve.reliability)
     return figure
 
 
-def _draw_reliability(axes: Axes, evaluation: Evaluation, table: pd.DataFrame, words: str | None) -> None:
+def _draw_reliability(axes: Axes, evaluation: Evaluation, table: pd.DataFrame, label: str | None = None) -> None:
     style: dict[str, Any] = {"color": BLUE, "linewidth": LINE_POINTS, "markersize": 3, "zorder": 3}
-    axes.plot(table["predicted"], table["observed"], marker="o", label=words, **style)
+    axes.plot(table["predicted"], table["observed"], marker="o", label=label, **style)
     if table["low"].notna().all():
-        level = f"{100 * evaluation.options.confidence:g}% CI of the share (Wilson)" if words else None
-        limits = (table["low"], table["high"])
-        axes.vlines(table["predicted"], *limits, color=BLUE, linewidth=0.8, zorder=2.5, label=level)
+        words = f"{100 * evaluation.options.confidence:g}% CI (Wilson)" if label else None
+        axes.vlines(table["predicted"], table["low"], table["high"], color=SKY, linewidth=1, zorder=2.5, label=words)
 
 
 def _draw_counts(axes: Axes, table: pd.DataFrame) -> None:
-    """Show the images per bin as bars below the curve, on a scale of their own at the right."""
-    counts = axes.twinx()
-    counts.set_zorder(axes.get_zorder() - 1)
-    axes.patch.set_visible(False)
-    most = int(table["n"].max())
     width = table["to"] - table["from"]
-    counts.bar(table["from"], table["n"], width, align="edge", color="0.87", edgecolor="white", linewidth=0.5)
-    counts.set_ylim(0, 5 * most)  # the lowest fifth
-    counts.set_yticks([0, most])
-    counts.tick_params(labelsize=SMALL_POINTS, width=0.6, length=2.5, colors="0.4")
-    counts.set_ylabel("images per bin", fontsize=SMALL_POINTS, color="0.4", loc="bottom")
-    for place in ("top", "left", "bottom"):
-        counts.spines[place].set_visible(False)
+    axes.bar(table["from"], table["n"], width, align="edge", color="0.75", edgecolor="white", linewidth=0.5)
+    axes.set_yticks([0, int(table["n"].max())])
 
 
 def _calibration_words(evaluation: Evaluation) -> str:
-    metrics = evaluation.metrics
-    lines = [f"{word} {metrics[key].text()}" for key, word in _CALIBRATION if key in metrics]
-    return "\n".join(line for line in lines if "–)" not in line and " – " not in line)
+    """Return the numbers of calibration in two lines; what is undefined is left to the tables."""
+    known = [(word, evaluation.metrics[key]) for key, word in _CALIBRATION if key in evaluation.metrics]
+    words = [f"{word} {estimate.text()}".replace("-", "−") for word, estimate in known if estimate.value is not None]
+    return "\n".join("; ".join(words[at : at + 2]) for at in range(0, len(words), 2))
 
 
 _CALIBRATION = (
@@ -195,7 +190,7 @@ def net_benefit_figure(evaluation: Evaluation, curves: Sequence[ClassCurves], se
             continue
         _draw_net_benefit(axes, curve.net_benefit)
         if number == 0:
-            show_legend(axes, size=SMALL_POINTS, loc="upper right", handlelength=1.6, borderpad=0.4)
+            show_legend(axes, size=SMALL_POINTS, loc="upper right", **LEGEND)
     return figure
 
 
@@ -225,13 +220,3 @@ def _estimate_words(name: str, estimate: Estimate, evaluation: Evaluation) -> st
         return f"{name} {estimate.text()}" + (" (no interval)" if estimate.value is not None else "")
     level = f"{100 * evaluation.options.confidence:g}% CI"
     return f"{name} {estimate.value:.3f} ({level} {estimate.low:.3f}–{estimate.high:.3f})"
-
-
-__all__ = [
-    "NO_PROBABILITIES",
-    "net_benefit_figure",
-    "precision_recall_figure",
-    "reliability_by_class_figure",
-    "reliability_figure",
-    "roc_figure",
-]

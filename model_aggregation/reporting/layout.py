@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from model_aggregation.results.drawing import new_figure, put_words, unit_square
 from model_aggregation.reporting.words import shortened
+from model_aggregation.results.drawing import new_figure, put_words, unit_square
 
 COLUMN_INCHES = 3.5
 PAGE_INCHES = 7.2
@@ -47,7 +47,23 @@ def panels(names: Sequence[str], *, title: str, x: str, y: str) -> tuple[Figure,
     return figure, used
 
 
+def panel_with_strip(*, title: str, x: str, y: str) -> tuple[Figure, Axes, Axes]:
+    """Return a square panel of the width of a column and below it a low one for counts, with one horizontal axis."""
+    figure = new_figure(COLUMN_INCHES, 1.36 * COLUMN_INCHES)
+    axes, strip = figure.subplots(2, 1, sharex=True, height_ratios=[1, 0.18])
+    put_words(axes.set_title, title, fontsize=FONT_POINTS + 0.5)
+    axes.set_ylabel(y)
+    axes.set_box_aspect(1)
+    strip.set_box_aspect(0.16)
+    strip.set_xlabel(x)
+    strip.set_ylabel("images")
+    strip.tick_params(labelsize=FONT_POINTS, width=0.6, length=2.5)
+    return figure, axes, strip
+
+
 def square(axes: Axes, alone: bool, *, diagonal: bool = True) -> None:
     """Set a panel up for two shares; one of many has fewer ticks."""
     unit_square(axes, ticks=6 if alone else 3, diagonal=diagonal)
+    axes.set_aspect("auto")
+    axes.set_box_aspect(1)  # square in any layout, also with a shared axis
     axes.tick_params(labelsize=FONT_POINTS if alone else SMALL_POINTS, width=0.6, length=2.5)

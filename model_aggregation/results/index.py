@@ -25,7 +25,7 @@ from model_aggregation.results.index_schema import (
     create_views,
     next_id,
 )
-from model_aggregation.results.records import RunRecord, log_folder_text, read_record, run_folders
+from model_aggregation.results.records import RunRecord, earlier_run_folders, log_folder_text, read_record, run_folders
 from model_aggregation.results.run_folder import RunFolder
 
 INDEX_NAME = "analyze_record.db"
@@ -43,12 +43,16 @@ class RebuildReport:
     earlier_rows: int
     problems: tuple[str, ...] = ()
     moved_aside: Path | None = None
+    earlier_folders: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"The index holds {self.runs} runs and {self.earlier_rows} results of the earlier program."]
         if self.moved_aside is not None:
             lines.insert(0, f"The index was damaged; the old file is now {self.moved_aside}.")
-        return "\n".join([*lines, *listed(self.problems)])
+        lines += listed(self.problems)
+        if self.earlier_folders:
+            lines += ["Run folders of the earlier program:", *listed(self.earlier_folders)]
+        return "\n".join(lines)
 
 
 class Index:
@@ -131,7 +135,8 @@ class Index:
             records = self._build(connection)
             count = connection.execute("SELECT count(*) FROM earlier_result").fetchone()[0]
         problems = tuple(f"{record.row['run_name']}: {record.problem}" for record in records if record.problem)
-        return RebuildReport(len(records), count, problems, moved)
+        folders = tuple(earlier_run_folders(self.log_folder))
+        return RebuildReport(len(records), count, problems, moved, folders)
 
     # --- reading ----------------------------------------------------------------------------------------
 

@@ -36,6 +36,29 @@ def run_folders(log_folder: Path) -> Iterator[RunFolder]:
             yield from (RunFolder(path) for path in _folders(child) if RunFolder(path).exists)
 
 
+_EARLIER_FILES = (
+    "_test.csv",
+    "_test_p.csv",
+    "_test_roc.csv",
+    "_test_cm.xlsx",
+    "_test_bc_cm.xlsx",
+    "_status.txt",
+    ".yaml",
+)
+
+
+def earlier_run_folders(log_folder: Path) -> list[str]:
+    """Return the run folders that the earlier program left, relative to the log folder, with ``/``."""
+    below = [folder for child in _folders(log_folder) for folder in (child, *_folders(child))]
+    found = [
+        folder
+        for folder in below
+        if not RunFolder(folder).exists
+        and any((folder / f"{folder.name}{ending}").is_file() for ending in _EARLIER_FILES)
+    ]
+    return [folder.relative_to(log_folder).as_posix() for folder in found]
+
+
 def _folders(path: Path) -> list[Path]:
     return sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
 
