@@ -29,6 +29,7 @@ from model_aggregation.evaluation import (
 from model_aggregation.evaluation.decision import decide
 from model_aggregation.results.plot_settings import PlotSettings, read_plot_settings
 from model_aggregation.results.run_folder import RunFolder
+from model_aggregation.settings_files import stored_settings
 
 Metrics = dict[str, dict[str, Any]]
 
@@ -48,7 +49,7 @@ def evaluate_run(folder: RunFolder, *, before_metrics: Callable[[Metrics], None]
     PredictionsError
         If predictions and images do not belong together.
     """
-    settings = Settings(**folder.read_settings())
+    settings = stored_settings(_settings_of(folder), folder.settings_yaml)
     images = folder.read_images()
     wanted = {"val": settings.validation, "test": settings.test}
     present = set(images["split"])
@@ -72,6 +73,14 @@ def evaluate_run(folder: RunFolder, *, before_metrics: Callable[[Metrics], None]
     if settings.plot_settings is not None and settings.plot_settings.is_file():
         plot = read_plot_settings(settings.plot_settings)
     return _write(folder, sets, evaluations, plot, before_metrics=before_metrics)
+
+
+def _settings_of(folder: RunFolder) -> dict[str, Any]:
+    if not folder.settings_yaml.is_file():
+        runs = [path.name for path in sorted(folder.path.iterdir()) if (path / f"{path.name}.yaml").is_file()]
+        hint = f"It is a comparison; give one of its runs: {', '.join(runs[:10])}." if runs else "It is no run folder."
+        raise ResultsError(f"{folder.settings_yaml} is missing. {hint}")
+    return folder.read_settings()
 
 
 def _read_set(folder: RunFolder, name: str, images: pd.DataFrame) -> Predictions:
@@ -142,7 +151,8 @@ def _write(
         metrics["val"] = {"role": "used for choosing", **metrics["val"]}
     if "test" in sets:
         predictions, evaluation = sets["test"], evaluations["test"]
-        folder.write_predictions("test", predictions.to_table(), predicted=_predicted(predictions, evaluation))
+        if predictions.has_probabilities:
+            folder.write_predictions("test", predictions.to_table(), predicted=_predicted(predictions, evaluation))
         if evaluation.confusion is not None:
             folder.write_confusion(evaluation.confusion.tolist(), predictions.classes)
         if evaluation.positive is not None:
@@ -175,6 +185,7 @@ class TableQuestion:
     cutoff: float | None = None
     cutoff_from: Path | None = None
     group_column: str | None = None
+    score: str | None = None
     seed: int = 0
 
 
@@ -190,7 +201,9 @@ def analyze_table(path: Path, question: TableQuestion, out: Path | None) -> Metr
     """
     if question.cutoff is not None and question.cutoff_from is not None:
         raise PredictionsError("Give either a cutoff or a table to choose it on, not both.")
-    predictions = read_predictions(path, question.group_column)
+    if out is not None:
+        _check_out(out)
+    predictions = read_predictions(path, question)
     positive = _positive_of(predictions, question.positive)
     evaluation = evaluate(
         predictions,
@@ -203,9 +216,21 @@ def analyze_table(path: Path, question: TableQuestion, out: Path | None) -> Metr
     return _write(RunFolder(out.resolve()), {"test": predictions}, {"test": evaluation}, PlotSettings())
 
 
-def read_predictions(path: Path, group_column: str | None = None) -> Predictions:
+def _check_out(out: Path) -> None:
+    """Results of a foreign table may not take the place of a run's."""
+    folder = RunFolder(out.resolve())
+    if folder.environment_json.is_file() or folder.settings_yaml.is_file():
+        raise ResultsError(f"{out} is the folder of a run; choose another --out.")
+
+
+def read_predictions(path: Path, question: TableQuestion) -> Predictions:
     """Read a table of predictions in UTF-8 or cp932, as ours and the earlier program's."""
-    return Predictions.from_table(read_table(path), group_column=group_column)
+    return Predictions.from_table(
+        read_table(path),
+        group_column=question.group_column,
+        score=question.score,
+        positive=question.positive if question.score else None,
+    )
 
 
 def _positive_of(predictions: Predictions, positive: str | None) -> str | None:
@@ -227,7 +252,9 @@ def _asked_cutoff(question: TableQuestion, predictions: Predictions, positive: s
         return None
     if question.cutoff is not None:
         return choose_cutoff(predictions, positive, CutoffRule("fixed", value=question.cutoff), seed=question.seed)
+    if question.cutoff_from is None and question.score is not None:
+        return None  # a score of any range has no cutoff of its own
     if question.cutoff_from is None:
         return default_cutoff("no cutoff and no validation predictions were given")
-    validation = read_predictions(question.cutoff_from)
+    validation = read_predictions(question.cutoff_from, question)
     return choose_cutoff(validation, positive, CutoffRule(), seed=question.seed)

@@ -123,11 +123,13 @@ def plan(settings: Path, /, *, json: Path | None = None, flags: Flags = Options(
     from model_aggregation.texts import plan_parts
 
     made = _plan(read_settings(settings, say=_reporter().message, **flags.given()))
-    forecasts = forecast(made)
+    with _reporter().working() as reporter:
+        forecasts = forecast(made, count=reporter.count)
     for part in plan_parts(made, forecasts):
         _print(part)
     if json is not None:
         write_json(json, {**made.to_dict(), "forecast": [entry.to_dict() for entry in forecasts]})
+    _print("Nothing was written." if json is None else f"written: {json}")
     return 0
 
 
@@ -165,7 +167,7 @@ def predict(
         _print(csv_text(table).rstrip("\n"))
     else:
         write_csv(out, table)
-        unreadable = int((table["error"] != "").sum())
+        unreadable = int((table["(error)"] != "").sum())
         _print(f"{len(table) - unreadable} images predicted, {unreadable} unreadable: {out}")
     return 0
 
@@ -192,12 +194,15 @@ def leaderboard(
         Write the table to this file.
     """
     from model_aggregation.results.leaderboard import leaderboard as make
-    from model_aggregation.results.leaderboard import leaderboard_text, write_leaderboard
+    from model_aggregation.results.leaderboard import leaderboard_parts, write_leaderboard
 
     table = make(log_folder, group)
-    _print(leaderboard_text(table, width=Console().width))
-    for path in (csv, xlsx, json):
+    for part in leaderboard_parts(table, width=Console().width):
+        _print(part)
+    for form, path in (("csv", csv), ("xlsx", xlsx), ("json", json)):
         if path is not None:
+            if path.suffix.lower() != f".{form}":
+                raise ModelAggregationError(f"--{form} writes a .{form} file, but {path} was given.")
             write_leaderboard(table, path)
             _print(f"written: {path}")
     return 0
@@ -212,6 +217,7 @@ def analyze(
     cutoff: float | None = None,
     cutoff_from: Path | None = None,
     group_column: str | None = None,
+    score: str | None = None,
     out: Path | None = None,
 ) -> int:
     """Evaluate a table of predictions (path, correct_label, one column per class), or a run folder again.
@@ -228,6 +234,8 @@ def analyze(
         Table of validation predictions that the cutoff is chosen on.
     group_column
         Column with the unit that belongs together (patient).
+    score
+        Column with a single score of any range (two classes), higher meaning --positive.
     out
         Folder for metrics, ROC and confusion matrix.
     """
@@ -236,11 +244,11 @@ def analyze(
     from model_aggregation.texts import metrics_parts
 
     if predictions.is_dir():
-        _refuse_with_run(positive, cutoff, cutoff_from, group_column, out)
-        metrics = evaluate_run(RunFolder(predictions))
+        _refuse_with_run(positive, cutoff, cutoff_from, group_column, score, out)
+        metrics = evaluate_run(RunFolder(predictions.resolve()))
         out = predictions
     else:
-        question = TableQuestion(positive, cutoff=cutoff, cutoff_from=cutoff_from, group_column=group_column)
+        question = TableQuestion(positive, cutoff, cutoff_from, group_column, score)
         metrics = analyze_table(predictions, question, out)
     for name, evaluated in metrics.items():
         for part in metrics_parts(name, evaluated):
@@ -254,7 +262,7 @@ def _refuse_with_run(*given: object) -> None:
     if any(value is not None for value in given):
         raise ModelAggregationError(
             "A run folder is evaluated again as its own settings say; --positive, --cutoff, --cutoff-from, "
-            "--group-column and --out belong to a table of predictions."
+            "--group-column, --score and --out belong to a table of predictions."
         )
 
 

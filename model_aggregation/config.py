@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from model_aggregation.errors import SettingsError
+from model_aggregation.recipes import RECIPES
+from model_aggregation.setting_values import as_words, current_source, model_and_file, number_as_text, text_as_number
 
 DATA = Parameter(group="Data")
 MODEL = Parameter(group="Model")
@@ -22,55 +24,9 @@ TRAINING = Parameter(group="Training")
 EVALUATION = Parameter(group="Evaluation")
 OUTPUT = Parameter(group="Output")
 
-RECIPES: dict[str, dict[str, Any]] = {
-    "standard": {},  # the defaults below
-    "scratch": {  # no pretrained weights: everything is trained from the first step, at a higher rate
-        "pretrained": False,
-        "freeze": False,
-        "learning_rate": 1e-3,
-    },
-    "earlier": {  # what the earlier program did, in its own terms; the cutoff still comes from validation
-        "head": "mlp",
-        "image_size": "earlier",
-        "normalize": "half",
-        "interpolation": "bilinear",
-        "optimizer": "adam",
-        "learning_rate": 1e-4,
-        "schedule": "constant",
-        "warmup_epochs": 0,
-        "drop_last": True,
-        "frozen_batch_norm": "update",
-        "augmentation": "flips",
-        "best_by": "accuracy",
-        "best_ties": "last",
-    },
-}
-"""Named sets of settings. What is given in a file or by a flag stands above them."""
-
 Source = Literal["torchvision", "timm"]
 ImageSize = Annotated[int, Field(ge=8)] | Literal["earlier"] | None
 TrainingLoss = Literal["cross_entropy", "bce_with_logits", "multi_margin", "focal", "cosine"]
-
-
-def _source(value: Any) -> Any:
-    return "torchvision" if value == "pytorch" else value  # the earlier program's word
-
-
-def _words(value: Any) -> Any:
-    """Accept one word, a list of words, or a mapping from model to file; the result is a tuple of words."""
-    if isinstance(value, str | Path):
-        return (str(value),)
-    if isinstance(value, dict):
-        return tuple(f"{model}={file}" for model, file in value.items())
-    return () if value is None else value
-
-
-def _size(value: Any) -> Any:
-    return value if value in (None, "earlier") else _number(value)
-
-
-def _number(value: Any) -> Any:
-    return int(value) if isinstance(value, str) and value.isdigit() else value  # the command line hands over text
 
 
 class Options(BaseModel):
@@ -86,7 +42,7 @@ class Options(BaseModel):
         True, description="Use the validation images; without them the last epoch is tested with the cutoff 0.5."
     )
     test: Annotated[bool, DATA] = Field(True, description="Predict and evaluate the test images.")
-    positive: Annotated[str | None, DATA] = Field(
+    positive: Annotated[str | None, DATA, BeforeValidator(number_as_text)] = Field(
         None,
         description="Class counted as positive (two classes): sensitivity is the share of it that is found.",
     )
@@ -95,7 +51,7 @@ class Options(BaseModel):
         description="Unit that must not be torn apart, such as a patient: a column of the table, or a regular "
         "expression on the path with a part named 'group', e.g. '(?P<group>P\\d+)_'.",
     )
-    negative: Annotated[str | None, DATA] = Field(
+    negative: Annotated[str | None, DATA, BeforeValidator(number_as_text)] = Field(
         None, description="The other of two classes; only checked against the data (the specific class of before)."
     )
     num_classes: Annotated[int | None, DATA] = Field(
@@ -125,19 +81,19 @@ class Options(BaseModel):
         False,
         description="Go on although the same picture is in test and in another split; the report says so.",
     )
-    channels: Annotated[Literal[1, 3], DATA, BeforeValidator(_number)] = Field(
+    channels: Annotated[Literal[1, 3], DATA, BeforeValidator(text_as_number)] = Field(
         3, description="Channels of the network's input: 3 (colour) or 1 (grey)."
     )
 
     # --- model ----------------------------------------------------------------------------------------
-    source: Annotated[Source, MODEL, BeforeValidator(_source)] = Field(
+    source: Annotated[Source, MODEL, BeforeValidator(current_source)] = Field(
         "torchvision", description="Library of models named without one ('pytorch' means torchvision)."
     )
     pretrained: Annotated[bool, MODEL] = Field(
         True, description="Start from pretrained weights; without them from random ones."
     )
     weights: Annotated[
-        tuple[str, ...], MODEL, BeforeValidator(_words), Parameter(consume_multiple=True, negative=())
+        tuple[str, ...], MODEL, BeforeValidator(as_words), Parameter(consume_multiple=True, negative=())
     ] = Field((), description="File of pretrained weights (.safetensors, .pth) for the only model, or MODEL=FILE.")
     trust_pickle: Annotated[bool, MODEL] = Field(
         False, description="Load weights from a pickled network; loading runs whatever code the file holds."
@@ -146,7 +102,7 @@ class Options(BaseModel):
         "linear",
         description="The new classifier: one linear layer, or the earlier program's two with ReLU and dropout between.",
     )
-    image_size: Annotated[ImageSize, MODEL, BeforeValidator(_size)] = Field(
+    image_size: Annotated[ImageSize, MODEL, BeforeValidator(text_as_number)] = Field(
         None,
         description="Height and width in pixels that the network sees; default: the model's own; 'earlier': 224, and "
         "299 for Inception.",
@@ -234,7 +190,7 @@ class Options(BaseModel):
         0, ge=0, lt=2**31, description="Seed of the split, the first weights, the order and the resamples."
     )
     device: Annotated[str, TRAINING] = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
-    precision: Annotated[Literal["32", "bf16", "16"], TRAINING] = Field(
+    precision: Annotated[Literal["32", "bf16", "16"], TRAINING, BeforeValidator(number_as_text)] = Field(
         "32", description="Arithmetic: 32-bit floats, or mixed with bfloat16 or float16."
     )
     workers: Annotated[int | None, TRAINING] = Field(
@@ -267,11 +223,11 @@ class Options(BaseModel):
     )
 
     # --- output ---------------------------------------------------------------------------------------
-    name: Annotated[str | None, OUTPUT] = Field(
+    name: Annotated[str | None, OUTPUT, BeforeValidator(number_as_text)] = Field(
         None,
         description="Name of the run, for a comparison of the group; default: made from the data folder.",
     )
-    comparison: Annotated[str | None, OUTPUT] = Field(
+    comparison: Annotated[str | None, OUTPUT, BeforeValidator(number_as_text)] = Field(
         None, description="Existing or new comparison (group) that a single run is put into."
     )
     log_folder: Annotated[Path, OUTPUT] = Field(Path("log"), description="Folder that holds all results.")
@@ -286,10 +242,17 @@ class Options(BaseModel):
     )
     tensorboard: Annotated[bool, OUTPUT] = Field(True, description="Write TensorBoard events to runs/.")
 
+    @field_validator(
+        "thaw_at", "patience", "clip_gradient", "save_every", "weight_decay", "workers", "image_size", "num_classes",
+        mode="before",
+    )  # fmt: skip
+    @classmethod
+    def _none_is_nothing(cls, value: Any) -> Any:
+        return None if isinstance(value, str) and value.lower() in ("none", "null") else value
+
     def weights_by_model(self) -> dict[str, Path]:
         """Return the file of weights for each model named in ``weights``; the name is empty for the only model."""
-        pairs = (word.rpartition("=") for word in self.weights)
-        return {model: Path(file) for model, _, file in pairs}
+        return dict(model_and_file(word) for word in self.weights)
 
     def given(self) -> dict[str, Any]:
         """Return only the settings that were given, not the defaults."""
@@ -307,8 +270,8 @@ class Settings(Options):
     @classmethod
     def _start_from_recipe(cls, given: Any) -> Any:
         recipe = given.get("recipe", "standard")
-        if recipe not in RECIPES:
-            raise ValueError(f"recipe: '{recipe}' is unknown; {nearest(recipe, RECIPES)}")
+        if recipe not in list(RECIPES):
+            raise ValueError(f"recipe: '{recipe}' is unknown; {nearest(str(recipe), RECIPES)}")
         return {**RECIPES[recipe], **given}
 
     @model_validator(mode="after")
@@ -320,8 +283,7 @@ class Settings(Options):
             problems.append("'comparison' belongs to a single run; a comparison is named with 'name'")
         if self.cutoff_lower > self.cutoff_upper:
             problems.append(f"cutoff_lower ({self.cutoff_lower}) is above cutoff_upper ({self.cutoff_upper})")
-        if self.label_smoothing and self.loss != "cross_entropy":
-            problems.append(f"label_smoothing works with loss cross_entropy only, not {self.loss}")
+        problems += self._without_effect()
         files = self.weights_by_model()
         if "" in files and (len(self.weights) > 1 or len(self.models) > 1):
             problems.append("weights: several models need MODEL=FILE for each file")
@@ -333,10 +295,47 @@ class Settings(Options):
             raise ValueError("; ".join(problems))
         return self
 
+    def _without_effect(self) -> list[str]:
+        """Return the settings that were changed but do nothing beside the others: refused, not ignored."""
+        conditions = {
+            "label_smoothing": ("loss: cross_entropy", self.loss == "cross_entropy"),
+            "focal_gamma": ("loss: focal", self.loss == "focal"),
+            "momentum": ("optimizer: sgd", self.optimizer == "sgd"),
+            "cutoff_value": ("cutoff_rule: fixed", self.cutoff_rule == "fixed"),
+            "cutoff_target": ("cutoff_rule: min_sensitivity or min_specificity", self.cutoff_rule.startswith("min_")),
+            "cutoff_cost": ("cutoff_rule: cost", self.cutoff_rule == "cost"),
+            "cutoff_lower": ("cutoff_rule: balanced_accuracy", self.cutoff_rule == "balanced_accuracy"),
+            "cutoff_upper": ("cutoff_rule: balanced_accuracy", self.cutoff_rule == "balanced_accuracy"),
+            "thaw_at": ("freeze: true", self.freeze),
+            "weights": ("pretrained: true", self.pretrained),
+            "trust_pickle": ("weights", bool(self.weights)),
+            "normalize": ("no transforms file", self.transforms is None),
+            "interpolation": ("no transforms file", self.transforms is None),
+            "augmentation": ("no transforms file", self.transforms is None),
+        }
+        return [
+            f"{key} has an effect with {needs} only"
+            for key, (needs, effective) in conditions.items()
+            if not effective and self.differs_from_default(key)
+        ]
+
+    def differs_from_default(self, key: str) -> bool:
+        """Return whether a setting is another than its recipe says."""
+        default = RECIPES[self.recipe].get(key, type(self).model_fields[key].default)
+        return bool(getattr(self, key) != default)
+
     @property
     def is_comparison(self) -> bool:
         """Whether the result is a group of runs."""
         return bool(self.models)
+
+
+def recipe_values(name: Any) -> dict[str, Any]:
+    """Return every setting that some recipe sets, as the recipe ``name`` has it; nothing for an unknown one."""
+    if name not in list(RECIPES):
+        return {}
+    keys = {key for recipe in RECIPES.values() for key in recipe}
+    return {key: RECIPES[name].get(key, Settings.model_fields[key].default) for key in keys}
 
 
 def make_settings(**given: Any) -> Settings:

@@ -121,7 +121,8 @@ def _weight_freeze(result: Conversion, value: Any, given: Mapping[str, Any]) -> 
         result.problems.append(f"weight_freeze: expected [true or false, epoch or null], but {value!r} was given")
         return
     result.put("freeze", value[0])
-    result.put("thaw_at", value[1], "epoch (from 0) at which the whole network starts to learn")
+    if value[0]:
+        result.put("thaw_at", value[1], "epoch (from 0) at which the whole network starts to learn")
 
 
 def _ss_label(result: Conversion, value: Any, given: Mapping[str, Any]) -> None:

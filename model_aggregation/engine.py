@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from model_aggregation.continuation import prepare_folders
+from model_aggregation.continuation import prepare_folders, problems_of_run
 from model_aggregation.data.image_store import remove_store
 from model_aggregation.errors import ModelAggregationError, ResultsError
-from model_aggregation.experiment import execute, pixel_rule, stored_images
+from model_aggregation.experiment import execute, pixel_rule, remove_state, stored_images
 from model_aggregation.plan import Plan, RunPlan
 from model_aggregation.progress import Reporter
 from model_aggregation.results.index import Index
+from model_aggregation.results.locks import RunIsBusyError, run_lock
 from model_aggregation.results.run_folder import RunFolder
 
 
@@ -51,13 +52,16 @@ def run(plan: Plan, reporter: Reporter | None = None) -> Outcome:
     with reporter.working():
         for number, item in enumerate(plan.runs, 1):
             title = f"[{number}/{len(plan.runs)}] {item.model} → {item.run_name}"
+            reporter.count("models", number - 1, len(plan.runs), f"now {number}: {item.model}", steady=False)
             if RunFolder(item.folder).finished:
                 reporter.message(f"{title}: finished before")
+                remove_state(RunFolder(item.folder))
                 record.result(item)
                 outcome.already_there.append(item.run_name)
                 continue
             reporter.message(title)
-            _run_one(plan, item, record, outcome)
+            with reporter.working():
+                _run_one(plan, item, record, outcome)
     if not plan.settings.keep_cache:
         for item in plan.runs:
             remove_store(stored_images(plan), pixel_rule(item.preprocessing), cache_folder=item.settings.cache_folder)
@@ -65,6 +69,19 @@ def run(plan: Plan, reporter: Reporter | None = None) -> Outcome:
 
 
 def _run_one(plan: Plan, item: RunPlan, record: "_Record", outcome: Outcome) -> None:
+    try:
+        with run_lock(plan.log_folder, item.group_name, item.run_name):
+            _run_alone(plan, item, record, outcome)
+    except RunIsBusyError as error:  # its folder belongs to the other process: nothing is written there
+        outcome.failed[item.run_name] = str(error)
+        record.reporter.message(f"  {error}")
+
+
+def _run_alone(plan: Plan, item: RunPlan, record: "_Record", outcome: Outcome) -> None:
+    """Execute a run that no other process is working on."""
+    problems = problems_of_run(item)  # another process may have taken the name since the plan was checked
+    if problems:
+        raise ResultsError("The name was taken meanwhile:", problems)
     record.state(item, "running")
     try:
         execute(plan, item, record.reporter)

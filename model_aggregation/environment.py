@@ -45,7 +45,7 @@ def device_choice(device: str) -> tuple[str, Any]:
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
         return next(name for name in ("cuda", "mps", "cpu") if there[name]), 1
-    if kind not in there or (number and not number.isdigit()):
+    if kind not in there or (number and (kind != "cuda" or not number.isdigit())):
         raise SettingsError(f"--device: expected auto, cpu, cuda, cuda:NUMBER or mps, but '{device}' was given.")
     if not there[kind]:
         raise SettingsError(

@@ -22,6 +22,7 @@ from model_aggregation.files import whole_or_absent, write_csv, write_json, writ
 from model_aggregation.models.build import Network, Preprocessing, build_network
 from model_aggregation.models.inference import predict_logits, softmax
 from model_aggregation.plan import Plan, RunPlan
+from model_aggregation.prediction import transforms_path
 from model_aggregation.progress import Reporter
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.results.tables import predictions_table
@@ -107,6 +108,8 @@ def _start_folder(plan: Plan, run: RunPlan) -> RunFolder:
         "content_hash",
     ]
     write_csv(folder.images_csv, plan.table.frame[facts])
+    if run.settings.transforms is not None:
+        write_text(transforms_path(folder), run.settings.transforms.read_text(encoding="utf-8"))
     folder.append_status(f"model {run.model}, weights: {run.weights}")
     return folder
 
@@ -129,6 +132,7 @@ def _environment(work: _Work) -> dict[str, Any]:
         "positive": plan.positive,
         "primary_metric": plan.primary_metric,
         "has_validation": "val" in plan.splits(),
+        "inputs": dict(run.inputs),
         "findings": [f"{finding.severity}: {finding.message}" for finding in plan.findings],
         "started": _now(),
         **describe_environment(work.fabric),
@@ -228,6 +232,7 @@ def _predict(work: _Work, network: Network, splits: dict[str, _Split]) -> dict[s
             network,
             split.images,
             work.fabric,
+            batch_size=work.run.settings.batch_size,
             progress=lambda done, total, name=name: work.reporter.count(f"predicting {name} images", done, total),  # type: ignore[misc]
         )
         seconds[name] = time.perf_counter() - started
@@ -298,8 +303,13 @@ def _close(folder: RunFolder, metrics: dict[str, Any], progress: Progress) -> No
         folder.append_status(
             f"cutoff {cutoff['value']} ({cutoff['source']}{', ' + cutoff['reason'] if cutoff['reason'] else ''})"
         )
-    if progress.epoch and progress.best_epoch is None:
+    if progress.epoch and "val" not in metrics:
         folder.append_status("no validation images: the weights of the last epoch were tested")
+    remove_state(folder)
+
+
+def remove_state(folder: RunFolder) -> None:
+    """Remove the checkpoint of a finished run."""
     checkpoint_path(folder).unlink(missing_ok=True)
     if checkpoint_path(folder).parent.is_dir():
         checkpoint_path(folder).parent.rmdir()

@@ -1,15 +1,21 @@
-"""How long a plan will take and how much disk it needs, from a few timed steps of each network on this machine."""
+"""What a plan will cost and leave: time, from a few timed steps of each network on this machine, disk and files."""
 
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
 
+from model_aggregation.continuation import problems_of_run
 from model_aggregation.environment import make_fabric
+from model_aggregation.experiment import checkpoint_path
 from model_aggregation.models.build import Network, build_network
 from model_aggregation.plan import Plan, RunPlan
+from model_aggregation.prediction import transforms_path
+from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.training.loop import is_frozen
 from model_aggregation.training.losses import make_loss
 
@@ -18,24 +24,77 @@ _IMAGES_TIMED = 8
 
 @dataclass(frozen=True)
 class Forecast:
-    """What one run will cost: seconds without decoding, parameters, bytes of weights and state on the disk."""
+    """What one run will cost: seconds without decoding, parameters, bytes of weights and state; and its files.
+
+    ``state`` is ``new``, ``continues``, ``starts again`` (after a failure or a stop in the first epoch), ``finished``
+    or ``name taken``.
+    """
 
     run_name: str
+    state: str
     parameters: int
     seconds: float
     disk_bytes: int
+    files: tuple[Path, ...]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return asdict(self)
+        return {**asdict(self), "files": [str(path) for path in self.files]}
 
 
-def forecast(plan: Plan) -> list[Forecast]:
+def forecast(plan: Plan, *, count: Callable[[str, int, int], None] | None = None) -> list[Forecast]:
     """Time a forward and a training step of each network and scale them to the plan.
 
-    The networks are made with random weights: nothing is downloaded, and the arithmetic is the same.
+    The networks are made with random weights: nothing is downloaded, and the arithmetic is the same. ``count`` is
+    called with what is done, how much of it, and of how much.
     """
-    return [_forecast_run(plan, run) for run in plan.runs]
+    forecasts = []
+    for number, run in enumerate(plan.runs):
+        if count is not None:
+            count("timing networks", number, len(plan.runs))
+        forecasts.append(_forecast_run(plan, run))
+    return forecasts
+
+
+def run_state(run: RunPlan) -> str:
+    """Return what starting the run would mean, from what lies in its folder."""
+    folder = RunFolder(run.folder)
+    if problems_of_run(run):
+        return "name taken"
+    if folder.finished:
+        return "finished"
+    if checkpoint_path(folder).is_file():
+        return "continues"
+    return "starts again" if folder.exists else "new"
+
+
+def planned_files(plan: Plan, run: RunPlan) -> list[Path]:
+    """Return every file that the folder of a run holds when it is finished; early stopping keeps fewer weights."""
+    folder, splits = RunFolder(run.folder), plan.splits()
+    paths = [folder.settings_yaml, folder.images_csv, folder.status_txt, folder.architecture_txt(str(run.model))]
+    if run.settings.transforms is not None:
+        paths.append(transforms_path(folder))
+    paths += _weight_files(run, folder, best="val" in splits)
+    paths += [folder.predictions_csv(name) for name in ("val", "test") if name in splits]
+    if "test" in splits:
+        paths += [folder.predicted_labels_csv(), folder.confusion_xlsx()]
+        paths += [folder.roc_csv(), folder.roc_png()] if plan.positive is not None else []
+    paths += [folder.metrics_csv, folder.metrics_json, folder.environment_json]
+    if run.folder == plan.folder:
+        paths += [plan.folder / name for name in ("splits.csv", "findings.csv")]
+    return paths
+
+
+def _weight_files(run: RunPlan, folder: RunFolder, *, best: bool) -> Iterator[Path]:
+    settings = run.settings
+    kinds: tuple[Literal["last", "best"], ...] = ("last", "best") if best and settings.train else ("last",)
+    for which in kinds:
+        yield folder.weight_pth(which)
+        yield folder.weight_json(which)
+        if settings.whole_model:
+            yield folder.whole_model_pth(which)
+    if settings.train and settings.save_every:
+        yield from (folder.epoch_pth(epoch) for epoch in range(0, settings.epochs, settings.save_every))
 
 
 def _forecast_run(plan: Plan, run: RunPlan) -> Forecast:
@@ -50,12 +109,16 @@ def _forecast_run(plan: Plan, run: RunPlan) -> Forecast:
     frozen_epochs = sum(_planned_frozen(network, run, epoch) for epoch in range(run.settings.epochs))
     counts = {name: len(images) for name, images in plan.splits().items()}
     train, validation, test = (counts.get(name, 0) for name in ("train", "val", "test"))
-    epochs = run.settings.epochs
+    epochs = run.settings.epochs if run.settings.train else 0
     seconds = train * (frozen_epochs * 1.1 * forward + (epochs - frozen_epochs) * step)
     seconds += forward * (validation * (epochs + 1) + test)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in network.module.state_dict().values())
-    kept = 2 + (epochs // run.settings.save_every if run.settings.save_every else 0)
-    return Forecast(run.run_name, network.parameters, round(seconds, 1), weights * (kept + 3))
+    files = planned_files(plan, run)
+    kept = sum(path.suffix == ".pth" for path in files)
+    state = 3 * run.settings.train  # an optimiser may hold twice the weights beside them
+    return Forecast(
+        run.run_name, run_state(run), network.parameters, round(seconds, 1), weights * (kept + state), tuple(files)
+    )
 
 
 def _planned_frozen(network: Network, run: RunPlan, epoch: int) -> bool:

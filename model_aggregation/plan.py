@@ -4,7 +4,8 @@
 anything is done.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from typing import Any
 import pandas as pd
 
 from model_aggregation.config import Settings, nearest
+from model_aggregation.data.augmentation import load_transforms
 from model_aggregation.data.image_table import ImageTable
 from model_aggregation.data.inspection import Finding, check, inspect
 from model_aggregation.data.scan import scan
 from model_aggregation.data.splitting import SplitRule, apply_split, split_images
 from model_aggregation.environment import device_choice
 from model_aggregation.errors import DataError, SettingsError
+from model_aggregation.files import file_hash
 from model_aggregation.models.build import Preprocessing, preprocessing_for, weights_file
 from model_aggregation.models.zoo import ModelName, find_models
 from model_aggregation.names import (
@@ -33,6 +36,9 @@ from model_aggregation.settings_files import settings_mapping
 
 TWO_CLASS_METRICS = ("auc", "balanced_accuracy", "accuracy", "sensitivity", "specificity", "f1", "mcc")
 MANY_CLASS_METRICS = ("balanced_accuracy", "accuracy", "macro_f1", "mcc", "macro_auc")
+
+
+MADE_HERE = "made here"
 
 
 class PositiveClassError(SettingsError):
@@ -57,6 +63,7 @@ class RunPlan:
     settings: Settings  # complete, for this run alone
     preprocessing: Preprocessing
     weights: str  # where they will come from, for people
+    inputs: Mapping[str, str]  # SHA-256 of the files beside the images: weights, transforms
 
     @property
     def freezes(self) -> bool:
@@ -71,6 +78,7 @@ class RunPlan:
             "folder": str(self.folder),
             "model": str(self.model),
             "weights": self.weights,
+            "inputs": dict(self.inputs),
             "preprocessing": self.preprocessing.to_dict(),
             "settings": settings_mapping(self.settings),
         }
@@ -144,17 +152,59 @@ def make_plan(settings: Settings, *, count: Count | None = None) -> Plan:
     """
     models = find_models(list(settings.models) or [str(settings.model)], settings.source)
     device_choice(settings.device)
+    _check_log_folder(settings.log_folder.resolve())
+    if settings.transforms is not None:
+        load_transforms(settings.transforms)  # what is wrong with the file is said before the images are read
     plot = _plot(settings)
     table = scan(settings.data, group=settings.group, layout=settings.layout)
     positive = _positive(settings, table.classes)
     primary = _primary(settings, table.classes)
-    settings = settings.model_copy(update={"cutoff_lower": plot.cutoff_ll, "cutoff_upper": plot.cutoff_ul})
+    if settings.cutoff_rule == "balanced_accuracy":
+        settings = settings.model_copy(update={"cutoff_lower": plot.cutoff_ll, "cutoff_upper": plot.cutoff_ul})
     runs = _runs(settings, models, positive, table)
     reading = (lambda done, total: count("reading images", done, total)) if count else None
     table = inspect(table, workers=settings.workers, progress=reading)
     table, origin = _with_split(settings, table)
     table, findings = check(table, skip_unreadable=settings.skip_unreadable, allow_duplicates=settings.allow_duplicates)
-    return Plan(settings, table, origin, tuple(findings), positive, primary, plot, runs)
+    plan = Plan(settings, table, origin, tuple(findings), positive, primary, plot, runs)
+    _check_effects(plan)
+    return plan
+
+
+def _check_log_folder(folder: Path) -> None:
+    """Refuse a log folder that cannot be written, before anything is read."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        raise SettingsError(f"--log-folder {folder}: {there} is a file, not a folder.")
+    if not os.access(there, os.W_OK):
+        raise SettingsError(f"--log-folder {folder}: {there} cannot be written; choose another folder.")
+
+
+def _check_effects(plan: Plan) -> None:
+    """Refuse settings that this data set gives no effect."""
+    settings, splits = plan.settings, plan.splits()
+    conditions = {
+        "test_share": ("the split is made here", plan.split_origin.startswith(MADE_HERE)),
+        "train_share": ("the split is made here", plan.split_origin.startswith(MADE_HERE)),
+        "patience": ("there are validation images", "val" in splits),
+        "best_by": ("there are validation images", "val" in splits),
+        "cutoff_rule": ("there are two classes", plan.positive is not None),
+        "cutoff_on": ("there are two classes", plan.positive is not None),
+    }
+    problems = [
+        f"{key} has an effect only if {needs}"
+        for key, (needs, effective) in conditions.items()
+        if not effective and settings.differs_from_default(key)
+    ]
+    if settings.train and "train" not in splits:
+        problems.append("there are no training images; train: false tests the weights of a file")
+    if settings.best_by == "auc" and "val" in splits:
+        missing = sorted(set(plan.table.classes) - set(splits["val"]["label"]))
+        problems += [
+            f"best_by: auc needs every class among the validation images; {', '.join(missing)} is missing"
+        ] * bool(missing)
+    if problems:
+        raise SettingsError("The settings do not fit the data set:", problems)
 
 
 def _plot(settings: Settings) -> PlotSettings:
@@ -214,7 +264,7 @@ def _with_split(settings: Settings, table: ImageTable) -> tuple[ImageTable, str]
     unit = "group" if table.has_groups else "image"
     return (
         split_images(table, rule),
-        f"made here: test {rule.test_share:g} of all, train {rule.train_share:g} of the rest, stratified, "
+        f"{MADE_HERE}: test {rule.test_share:g} of all, train {rule.train_share:g} of the rest, stratified, "
         f"by {unit}, seed {rule.seed}",
     )
 
@@ -245,11 +295,24 @@ def _runs(settings: Settings, models: list[ModelName], positive: str | None, tab
                 "log_folder": log_folder,
                 "plot_settings": settings.plot_settings and settings.plot_settings.resolve(),
                 "transforms": settings.transforms and settings.transforms.resolve(),
+                "split": settings.split and settings.split.resolve(),
+                "cache_folder": settings.cache_folder and settings.cache_folder.resolve(),
                 "weights": _own_weights(model, settings),
             }
         )
         folder = log_folder / name if group == SINGLE else log_folder / group / name
-        plans.append(RunPlan(name, group, folder, model, own, preprocessing_for(model, own), _weights_text(model, own)))
+        plans.append(
+            RunPlan(
+                name,
+                group,
+                folder,
+                model,
+                own,
+                preprocessing_for(model, own),
+                _weights_text(model, own),
+                _inputs(model, own),
+            )
+        )
     return tuple(plans)
 
 
@@ -265,3 +328,11 @@ def _weights_text(model: ModelName, settings: Settings) -> str:
         return "random"
     file = weights_file(model, settings)
     return str(file) if file else f"published by {model.source}" + (f" ({model.tag})" if model.tag else "")
+
+
+def _inputs(model: ModelName, settings: Settings) -> dict[str, str]:
+    named = {
+        "weights": weights_file(model, settings) if settings.pretrained else None,
+        "transforms": settings.transforms,
+    }
+    return {name: file_hash(path) for name, path in named.items() if path is not None}

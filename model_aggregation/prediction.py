@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 import torch
@@ -23,6 +23,9 @@ from model_aggregation.models.weights import fit_weights, read_weights
 from model_aggregation.models.zoo import parse_model_name
 from model_aggregation.progress import Reporter
 from model_aggregation.results.run_folder import RunFolder
+from model_aggregation.settings_files import stored_settings
+
+ERROR_COLUMN = "(error)"  # no class folder's usual name; "error" may well be a class
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,20 +55,29 @@ def load_trained(run: Path) -> TrainedNetwork:
     folder = RunFolder(run)
     if not folder.finished:
         raise ResultsError(f"{run} is not the folder of a finished run (it has no metrics.json).")
-    which = "best" if folder.weight_pth("best").is_file() else "last"
+    last_is_tested = folder.read_settings().get("test_weights") == "last"
+    has_best = folder.weight_pth("best").is_file()
+    which: Literal["best", "last"] = "best" if has_best and not last_is_tested else "last"
     try:
-        facts = read_json(folder.weight_json(which))  # type: ignore[arg-type]
+        facts = read_json(folder.weight_json(which))
     except OSError as error:
-        raise ResultsError(f"{folder.weight_json(which)} is missing; the run cannot predict.") from error  # type: ignore[arg-type]
-    settings = Settings(**facts["settings"]).model_copy(update={"pretrained": False, "weights": ()})
+        raise ResultsError(f"{folder.weight_json(which)} is missing; the run cannot predict.") from error
+    settings = stored_settings(facts["settings"], folder.weight_json(which))
+    if settings.transforms is not None:
+        settings = settings.model_copy(update={"transforms": transforms_path(folder)})
     model = parse_model_name(facts["model"])
-    network = build_network(model, len(facts["classes"]), settings)
-    weights = folder.weight_pth(which)  # type: ignore[arg-type]
+    network = build_network(model, len(facts["classes"]), settings, with_weights=False)
+    weights = folder.weight_pth(which)
     fit_weights(network.module, read_weights(weights), head=frozenset(), origin=str(weights))
     preprocessing = Preprocessing.from_dict(facts["preprocessing"])
     network = Network(network.module, model, network.head, preprocessing, str(weights))
     cutoff = facts["cutoff"]["value"] if facts["cutoff"] else None
     return TrainedNetwork(network, tuple(facts["classes"]), facts["positive"], cutoff, settings)
+
+
+def transforms_path(folder: RunFolder) -> Path:
+    """Return where a run keeps its copy of the user's transforms."""
+    return folder.path / "transforms.py"
 
 
 def predict_folder(
@@ -78,7 +90,7 @@ def predict_folder(
 ) -> pd.DataFrame:
     """Return one row for each image in or below ``source`` (or for one image file).
 
-    Columns: ``path``, ``predict_label``, one probability per class, ``error``. An image that cannot be read has an
+    Columns: ``path``, ``predict_label``, one probability per class, ``(error)``. An image that cannot be read has an
     error and nothing else; it is never replaced.
 
     Raises
@@ -101,15 +113,24 @@ def predict_folder(
     )
     readable = images[images["error"] == ""]
     probabilities = _probabilities(trained, readable, device, batch_size, reporter)
-    columns = pd.DataFrame(probabilities, columns=list(trained.classes), index=readable.index)
-    columns.insert(0, "predict_label", pd.Series(trained.labels(probabilities), index=readable.index, dtype=object))
-    table = images[["path"]].join(columns)
-    table["predict_label"] = table["predict_label"].fillna("")
-    return table.assign(error=images["error"])
+    labels = pd.Series(trained.labels(probabilities), index=readable.index, dtype=object)
+    table = pd.concat(  # by place: a class may be called like one of the columns
+        [
+            images["path"],
+            labels.reindex(images.index).fillna(""),
+            pd.DataFrame(probabilities, index=readable.index).reindex(images.index),
+            images["error"],
+        ],
+        axis=1,
+    )
+    table.columns = pd.Index(["path", "predict_label", *trained.classes, ERROR_COLUMN])
+    return table
 
 
 def _image_paths(source: Path) -> list[Path]:
     if source.is_file():
+        if source.suffix.lower() not in IMAGE_SUFFIXES:
+            raise DataError(f"{source} is no image.")
         return [source.resolve()]
     if not source.is_dir():
         raise DataError(f"{source} is neither a folder nor an image.")

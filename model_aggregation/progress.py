@@ -1,17 +1,23 @@
-"""What a person sees while the program works: bars on a terminal, plain lines elsewhere.
+"""What a person sees while the program works: nested bars on a terminal, plain lines elsewhere.
 
 One object, made where the output goes, is handed down; the layers below say what happens and know nothing of bars.
 """
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
-_SECONDS_BETWEEN_UPDATES = 0.2
+_SILENCE_SECONDS = 10
+_SHARE_PER_LINE = 0.1
 
 
 class Reporter:
@@ -20,61 +26,114 @@ class Reporter:
     def message(self, text: str) -> None:
         """Say one sentence."""
 
-    def count(self, what: str, done: int, total: int, note: str = "") -> None:
-        """Say that ``done`` of ``total`` units of ``what`` are done."""
+    def count(self, what: str, done: float, total: int, note: str = "", *, steady: bool = True) -> None:
+        """Say that ``done`` of ``total`` units of ``what`` are done.
+
+        What is counted before an earlier ``what`` is complete belongs inside it. ``steady`` units take about as long
+        as each other, so that the time left can be told; ``done`` may hold a part of a unit.
+        """
 
     @contextmanager
     def working(self) -> Iterator["Reporter"]:
-        """Show progress inside the block."""
+        """Show progress inside the block; whatever is still being counted at its end, failed or not, is put away."""
         yield self
 
 
-class ConsoleReporter(Reporter):
-    """Writes to a console: live bars if it is a terminal, one line per finished stage elsewhere."""
+@dataclass
+class _Stage:
+    """Something being counted; times in seconds of one clock."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    what: str
+    total: int
+    steady: bool
+    began: float
+    moved: float
+    first: float  # done when it began: a training that continues has done some already
+    done: float
+    said: float  # done when a line last told of it
+    note: str = ""
+
+    def seconds_left(self, now: float) -> float | None:
+        """Return the seconds until all is done at the speed so far, or None if nothing was done yet."""
+        since = self.done - self.first
+        if not self.steady or since <= 0:
+            return None
+        each = (self.moved - self.began) / since
+        return max(0.0, each * (self.total - self.done) - (now - self.moved))
+
+
+class ConsoleReporter(Reporter):
+    """Writes to a console: live bars if it is a terminal; elsewhere lines, and after some silence how far it is."""
+
+    def __init__(self, console: Console | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.console = console or Console(file=sys.stderr, highlight=False, soft_wrap=True)
-        self._bars: Progress | None = None
-        self._task = None
-        self._what = ""
-        self._last = 0.0
+        self._clock = clock
+        self._stages: list[_Stage] = []  # the outermost first
+        self._live: Live | None = None
+        self._last_line = clock()
 
     def message(self, text: str) -> None:
-        """Print one line above the bars."""
+        """Print one line, above the bars if there are any."""
+        self._last_line = self._clock()
         self.console.print(text, markup=False)
 
-    def count(self, what: str, done: int, total: int, note: str = "") -> None:
-        """Move the bar of ``what``; a finished bar disappears and leaves no line."""
-        now = time.monotonic()
-        if self._bars is None or (what == self._what and done < total and now - self._last < _SECONDS_BETWEEN_UPDATES):
-            return
-        self._last = now
-        if what != self._what:
-            if self._task is not None:
-                self._bars.remove_task(self._task)
-            self._what, self._task = what, self._bars.add_task(what, total=total, note="")  # type: ignore[assignment]
-        if self._task is not None:
-            self._bars.update(self._task, completed=done, total=total, note=note)
-            if done >= total:
-                self._bars.remove_task(self._task)
-                self._what, self._task = "", None
+    def count(self, what: str, done: float, total: int, note: str = "", *, steady: bool = True) -> None:
+        """Move the bar of ``what``; a complete one disappears and leaves no line."""
+        now = self._clock()
+        stage = next((stage for stage in self._stages if stage.what == what), None)
+        if stage is None:
+            stage = _Stage(what, total, steady, began=now, moved=now, first=done, done=done, said=done)
+            self._stages.append(stage)
+        if done != stage.done:
+            stage.done, stage.moved = done, now
+        stage.note = note
+        if self._live is None:
+            self._break_silence(stage)
+        if done >= total:
+            del self._stages[self._stages.index(stage) :]
+
+    def _break_silence(self, stage: _Stage) -> None:
+        """Print a line for the innermost stage if it is long; complete ones only if they were told of before."""
+        silent = self._clock() - self._last_line >= _SILENCE_SECONDS
+        further = stage.done - stage.said >= _SHARE_PER_LINE * stage.total
+        ends = stage.done >= stage.total and stage.said > stage.first
+        if stage is self._stages[-1] and (ends or (silent and further)):
+            stage.said = stage.done
+            where = "; ".join(f"{each.what} {int(each.done)}/{each.total}" for each in self._stages)
+            self.message(f"  {where}" + (f"; {stage.note}" if stage.note else ""))
 
     @contextmanager
     def working(self) -> Iterator[Reporter]:
         """Show bars inside the block, if the console is a terminal."""
-        if not self.console.is_terminal or self._bars is not None:
-            yield self
-            return
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}", markup=False),
-        )
-        with Progress(*columns, console=self.console, transient=True) as bars:
-            self._bars = bars
-            try:
+        outside = len(self._stages)
+        try:
+            if self._live is not None or not self.console.is_terminal or self.console.is_dumb_terminal:
                 yield self
-            finally:
-                self._bars, self._task, self._what = None, None, ""
+                return
+            with Live(get_renderable=self.bars, console=self.console, transient=True, refresh_per_second=5) as live:
+                self._live = live
+                try:
+                    yield self
+                finally:
+                    self._live = None
+        finally:
+            del self._stages[outside:]
+
+    def bars(self) -> Table:
+        """Return what is being counted, one bar below the other; on a narrow terminal the notes are shortened."""
+        now = self._clock()
+        grid = Table.grid(padding=(0, 1))
+        for justify in ("left", "left", "right", "right"):
+            grid.add_column(justify=justify, no_wrap=True)
+        grid.add_column()
+        bar_width = min(40, max(8, self.console.width - 72))
+        for stage in tuple(self._stages):  # drawn by a thread of its own
+            seconds = stage.seconds_left(now)
+            grid.add_row(
+                Text(stage.what),
+                ProgressBar(total=stage.total, completed=stage.done, width=bar_width),
+                f"{int(stage.done):{len(str(stage.total))}}/{stage.total}",
+                "" if seconds is None else f"{timedelta(seconds=round(seconds))} left",
+                Text(stage.note, no_wrap=True, overflow="ellipsis"),
+            )
+        return grid

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from model_aggregation.config import Settings, make_settings
+from model_aggregation.config import Settings, make_settings, recipe_values
 from model_aggregation.earlier_settings import convert_earlier, is_earlier
 from model_aggregation.errors import SettingsError
 from model_aggregation.files import write_text
@@ -77,6 +77,8 @@ def read_settings(path: Path, *, say: Callable[[str], None] | None = None, **ove
         for key, note in conversion.notes.items():
             if say is not None:
                 say(f"earlier settings, {key}: {note}")
+    if "recipe" in overrides:  # a recipe given as a flag stands above the values in the file
+        given |= recipe_values(overrides["recipe"])
     given |= overrides
     if overrides.get("model"):
         given.pop("models", None)
@@ -105,6 +107,20 @@ def convert_file(path: Path) -> str:
         lines.append(f"{text}  # {note}" if note else text)
     lines += [f"# {note}" for key, note in conversion.notes.items() if key not in conversion.settings]
     return "\n".join(lines) + "\n"
+
+
+def stored_settings(given: dict[str, Any], origin: Path) -> Settings:
+    """Return the settings that a run stored; what is wrong with them is said with the file's name.
+
+    Raises
+    ------
+    SettingsError
+        If they were changed by hand or written by another version.
+    """
+    try:
+        return make_settings(**given)
+    except SettingsError as error:
+        raise SettingsError(f"The stored settings {origin} cannot be used:", error.problems) from error
 
 
 def settings_mapping(settings: Settings) -> dict[str, Any]:

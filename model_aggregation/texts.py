@@ -1,5 +1,8 @@
 """What the command line says about plans and results: tables and sentences for people."""
 
+import os
+import re
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +16,8 @@ from model_aggregation.engine import Outcome
 from model_aggregation.forecast import Forecast
 from model_aggregation.names import SINGLE
 from model_aggregation.plan import Plan, RunPlan
-from model_aggregation.results.leaderboard import leaderboard, leaderboard_text
+from model_aggregation.results.index import INDEX_NAME
+from model_aggregation.results.leaderboard import leaderboard, leaderboard_parts
 from model_aggregation.results.run_folder import RunFolder
 
 _NO_METRICS = frozenset({"cutoff"})
@@ -51,17 +55,38 @@ def plan_parts(plan: Plan, forecasts: list[Forecast]) -> Iterator[RenderableType
     else:
         yield f"Ranked by {plan.primary_metric} on validation images."
     table = Table(title="Runs", title_justify="left")
-    for heading in ("run", "weights", "input", "epochs", "parameters", "time", "disk"):
+    for heading in ("run", "state", "weights", "input", "epochs", "parameters", "time", "disk"):
         table.add_column(heading, overflow="fold")
     for run, cost in zip(plan.runs, forecasts, strict=True):
         table.add_row(
-            Text(run.run_name), Text(run.weights), _input_words(run), _epochs_words(run),
+            Text(run.run_name), cost.state, Text(run.weights), _input_words(run), _epochs_words(run),
             f"{cost.parameters / 1e6:.2f} M", duration(cost.seconds), f"{cost.disk_bytes / 2**20:.0f} MiB",
         )  # fmt: skip
     yield table
-    total = sum(cost.seconds for cost in forecasts)
-    yield f"About {duration(total)} on this machine, decoding not counted. Results go to {plan.folder}."
-    yield "Nothing was written. Do it with magg run and the same settings file."
+    total = sum(cost.seconds for cost in forecasts if cost.state != "finished")
+    yield f"About {duration(total)} on this machine for what is not finished, decoding not counted."
+    yield from _file_lines(plan, forecasts[0])
+    if any(cost.state == "name taken" for cost in forecasts):
+        yield "Names are taken by results with other settings or data: magg run will refuse and list what differs."
+    yield "Do it with magg run and the same settings file."
+
+
+def _file_lines(plan: Plan, first: Forecast) -> Iterator[str]:
+    """Yield the files to be written; the runs of a comparison differ only in their names."""
+    run = plan.runs[0]
+    each = "" if len(plan.runs) == 1 else "each run has its own folder and names; "
+    yield f"Files ({each}in {_shown(run.folder)}):"
+    kept = [path for path in first.files if path.parent.name == "models"]
+    names = [path.name for path in first.files if path not in kept]
+    if kept:
+        names.append(f"models/{kept[0].name} … {kept[-1].name} ({len(kept)})" if kept[1:] else f"models/{kept[0].name}")
+    yield "  " + ", ".join(names)
+    if run.folder != plan.folder:
+        overall = ["splits.csv", "findings.csv", *([] if plan.settings.comparison else ["plan.json"])]
+        yield f"  in {_shown(plan.folder)}: {', '.join(overall)}"
+    yield f"  in {_shown(plan.log_folder)}: {INDEX_NAME}"
+    if run.settings.tensorboard and run.settings.train:
+        yield f"  in {_shown(plan.log_folder.parent / 'runs')}: a folder of TensorBoard events for each run"
 
 
 def _counts_table(plan: Plan) -> Table:
@@ -150,7 +175,7 @@ def outcome_parts(plan: Plan, outcome: Outcome) -> Iterator[RenderableType]:
             yield from metrics_parts(name, metrics[name], brief=True)
             yield f"All numbers: magg analyze {_quoted(first.folder)}"
     else:
-        yield leaderboard_text(leaderboard(plan.log_folder, first.group_name), width=Console().width)
+        yield from leaderboard_parts(leaderboard(plan.log_folder, first.group_name), width=Console().width)
     if outcome.failed:
         names = ", ".join(outcome.failed)
         yield f"{len(outcome.failed)} of {len(plan.runs)} runs failed: {names} (see error.txt there)."
@@ -161,7 +186,8 @@ def outcome_parts(plan: Plan, outcome: Outcome) -> Iterator[RenderableType]:
     done = [run for run in plan.runs if RunFolder(run.folder).finished]
     if done:
         yield f"New images: magg predict {_quoted(done[0].folder)} FOLDER --out FILE.csv"
-    yield f"Curves: tensorboard --logdir {_quoted(plan.log_folder.parent / 'runs')}"
+    if plan.settings.tensorboard and plan.settings.train:
+        yield f"Curves: tensorboard --logdir {_quoted(plan.log_folder.parent / 'runs')}"
 
 
 def _shown(path: Path) -> str:
@@ -170,5 +196,8 @@ def _shown(path: Path) -> str:
 
 
 def _quoted(path: Path) -> str:
+    """Return a path as it is typed in a shell: in quotes if it holds more than letters, digits and ``_ . / : + -``."""
     shown = _shown(path)
-    return f'"{shown}"' if " " in shown else shown
+    if re.fullmatch(rf"[\w./:+{re.escape(os.sep)}-]+", shown):
+        return shown
+    return f'"{shown}"' if os.name == "nt" else shlex.quote(shown)

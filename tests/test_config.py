@@ -76,3 +76,28 @@ def test_every_setting_has_a_sentence_and_survives_yaml():
     mapping = settings_mapping(make_settings(data="x", model="a"))
     assert set(mapping) | {"models"} == set(Settings.model_fields)
     assert make_settings(**yaml.safe_load(yaml.safe_dump(mapping))).epochs == Options().epochs
+
+
+def test_yaml_as_people_write_it(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text("data: x\nmodel: a\nprecision: 32\npositive: 1\nthaw_at: none\nname: 7\n", encoding="utf-8")
+    settings = read_settings(path)
+    assert (settings.precision, settings.positive, settings.thaw_at, settings.name) == ("32", "1", None, "7")
+    path.write_text("data: x\nmodel: a\nrecipe: [a]\n", encoding="utf-8")
+    with pytest.raises(SettingsError, match="unknown"):
+        read_settings(path)
+
+
+def test_a_recipe_given_as_a_flag_stands_above_the_file(tmp_path):
+    path = tmp_path / "s.yaml"
+    write_settings(make_settings(data="x", model="a"), path)
+    settings = read_settings(path, recipe="scratch", epochs=3)
+    assert (settings.learning_rate, settings.freeze, settings.pretrained) == (1e-3, False, False)
+    back = tmp_path / "back.yaml"
+    write_settings(settings, back)
+    assert read_settings(back, recipe="standard").learning_rate == Options().learning_rate
+
+
+def test_files_with_an_equals_sign_are_files(tmp_path):
+    settings = make_settings(data="x", model="a", weights=str(tmp_path / "lr=3.pth"))
+    assert list(settings.weights_by_model()) == [""]

@@ -203,13 +203,13 @@ def test_predicting_new_images(workplace, tmp_path):
     (images / "notes.txt").write_text("no image", encoding="utf-8")
     magg("predict", run_folder(workplace), images, "--out", tmp_path / "out.csv", cwd=workplace[0])
     table = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
-    good = table[table["error"] == ""]
+    good = table[table["(error)"] == ""]
     assert len(table) == len(test) + 1
     assert np.allclose(good["肺炎"].astype(float), test["肺炎"], atol=1e-6)
     labelled = pd.read_csv(run_folder(workplace) / "first_test_resnet_test_p.csv")
     assert (good["predict_label"] + "_p").tolist() == labelled["predict_label"].tolist()
     broken = table[table["path"].str.endswith("broken.png")].iloc[0]
-    assert broken["error"]
+    assert broken["(error)"]
     assert broken["predict_label"] == ""
 
 

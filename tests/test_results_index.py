@@ -12,6 +12,7 @@ from results_samples import make_failed_run, make_run
 
 from model_aggregation.errors import ResultsError
 from model_aggregation.results.index import Index
+from model_aggregation.results.locks import run_lock
 from model_aggregation.results.run_folder import RunFolder
 
 
@@ -72,7 +73,9 @@ def test_states_follow_a_run(log: Path) -> None:
     index = Index(log)
     index.set_state("g_a", "g", "planned", model="timm:a")
     index.set_state("g_a", "g", "running")
-    assert index.runs().iloc[0][["state", "model"]].tolist() == ["running", "timm:a"]
+    with run_lock(log, "g", "g_a"):
+        assert index.runs().iloc[0][["state", "model"]].tolist() == ["running", "timm:a"]
+    assert index.runs().iloc[0]["state"] == "interrupted"  # its process is gone without a word
     index.record(make_failed_run(log / "g" / "g_a", "no memory").path)
     assert index.runs().iloc[0][["state", "reason"]].tolist() == ["failed", "RuntimeError: no memory"]
     with pytest.raises(ValueError, match="a state is one of"):

@@ -192,11 +192,13 @@ class Predictions:
         >>> list(Predictions(["a"], [1], [[0.4, 0.6]], ("ng", "ok")).to_table().columns)
         ['path', 'correct_label', 'ng', 'ok']
         """
-        names = np.array(self.classes, dtype=object)
-        table = {"path": self.ids, "correct_label": names[self.labels]}
+        labels = np.array(self.classes, dtype=object)[self.labels]
+        words = pd.DataFrame({"path": self.ids, "correct_label": labels})
         if self.score is not None:
-            return pd.DataFrame(table | {"score": self.score})
-        return pd.DataFrame(table | {name: self.probabilities[:, k] for k, name in enumerate(self.classes)})
+            return words.assign(score=self.score)
+        table = pd.concat([words, pd.DataFrame(self.probabilities)], axis=1)
+        table.columns = pd.Index([*words.columns, *self.classes])  # by place: a class may be called "path"
+        return table
 
 
 def _set(predictions: Predictions, name: str, value: object) -> None:

@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from model_aggregation.config import Settings
 from model_aggregation.errors import ModelError, SettingsError
 from model_aggregation.models.heads import fresh_head, with_mlp_head
-from model_aggregation.models.libraries import IMAGENET, input_facts, make_module, published_weights
+from model_aggregation.models.libraries import IMAGENET, input_facts, make_module, published_weights, rescales_input
 from model_aggregation.models.weights import fit_weights, read_weights
 from model_aggregation.models.zoo import ModelName, parse_model_name
 
@@ -83,7 +83,8 @@ class Network:
         if not keep_frozen_statistics:
             return
         for layer in self.module.modules():
-            if isinstance(layer, _BatchNorm) and not any(p.requires_grad for p in layer.parameters()):
+            learns = [parameter.requires_grad for parameter in layer.parameters(recurse=False)]
+            if isinstance(layer, _BatchNorm) and learns and not any(learns):
                 layer.eval()
 
 
@@ -96,7 +97,10 @@ def preprocessing_for(model: ModelName, settings: Settings) -> Preprocessing:
         If ``normalize`` cannot be read for this number of channels.
     """
     facts = input_facts(model)
-    mean, std = _normalization(settings.normalize, (facts.mean, facts.std), settings.channels)
+    own = facts.mean, facts.std
+    if settings.channels == 1 and settings.pretrained and rescales_input(model):
+        own = (0.5,) * 3, (0.5,) * 3  # what the network would make of three channels, which it cannot of one
+    mean, std = _normalization(settings.normalize, own, settings.channels)
     size = settings.image_size or facts.size
     if size == "earlier":
         size = 299 if model.architecture.startswith("inception") else 224
@@ -133,10 +137,11 @@ def weights_file(model: ModelName, settings: Settings) -> Path | None:
     return None
 
 
-def build_network(model: ModelName, classes: int, settings: Settings) -> Network:
+def build_network(model: ModelName, classes: int, settings: Settings, *, with_weights: bool = True) -> Network:
     """Build ``model`` with a new head for ``classes`` classes and the weights that the settings ask for.
 
-    The random part is drawn from torch's global generator: seed it before for the same network.
+    Without ``with_weights`` all is the same but the weights, which are random. The random part is drawn from
+    torch's global generator: seed it before for the same network.
 
     Raises
     ------
@@ -157,6 +162,8 @@ def build_network(model: ModelName, classes: int, settings: Settings) -> Network
     if settings.head == "mlp":
         head = with_mlp_head(module, head, source=model.source)
     origin = None
+    if not with_weights:
+        return Network(module, model, head, preprocessing, None)
     if file is not None:
         state = read_weights(file, trust_pickle=settings.trust_pickle)
         # Without training the file must bring its head too; otherwise the head is new.

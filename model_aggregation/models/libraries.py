@@ -6,7 +6,7 @@ kept here. Failed downloads become a ``ModelError`` that says how to bring the f
 
 import inspect
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,9 +39,7 @@ def input_facts(model: ModelName) -> InputFacts:
     """
     if model.source == "torchvision":
         return _torchvision_facts(model)
-    configuration = timm_library().models.get_pretrained_cfg(model.full_name, allow_unregistered=False)
-    if configuration is None:
-        raise ModelError(f"timm publishes no configuration for '{model}'.")
+    configuration = _timm_configuration(model)
     values = timm_library().data.resolve_data_config(pretrained_cfg=configuration.to_dict())
     return InputFacts(values["input_size"][-1], tuple(values["mean"]), tuple(values["std"]), values["interpolation"])
 
@@ -69,21 +67,32 @@ def make_module(model: ModelName, outputs: int, *, channels: int, image_size: in
     ``pretrained`` says whether published weights will follow; networks that rescale their own input need to know.
     """
     if model.source == "torchvision":
-        module = _torchvision_module(model, outputs, image_size=image_size, pretrained=pretrained)
+        rescale = pretrained and channels == 3
+        module = _torchvision_module(model, outputs, image_size=image_size, random=not pretrained, rescale=rescale)
         return module if channels == 3 else with_input_channels(module, channels)
     arguments = _timm_arguments(model, outputs, channels=channels, image_size=image_size)
     return timm_library().create_model(model.full_name, pretrained=False, **arguments)
 
 
-def _torchvision_module(model: ModelName, outputs: int, *, image_size: int, pretrained: bool) -> nn.Module:
+def rescales_input(model: ModelName) -> bool:
+    """Return whether the network changes the normalisation of its input itself when it has pretrained weights."""
+    return model.source == "torchvision" and "transform_input" in _accepted(model)
+
+
+def _accepted(model: ModelName) -> Collection[str]:
     builder = torchvision_models().get_model_builder(model.architecture)
-    accepted = inspect.signature(builder.__annotations__["return"].__init__).parameters
+    return inspect.signature(builder.__annotations__["return"].__init__).parameters
+
+
+def _torchvision_module(model: ModelName, outputs: int, *, image_size: int, random: bool, rescale: bool) -> nn.Module:
+    builder = torchvision_models().get_model_builder(model.architecture)
+    accepted = _accepted(model)
     wanted = {
         "num_classes": outputs,
         "image_size": image_size,  # transformers with fixed position embeddings
-        "init_weights": not pretrained,
+        "init_weights": random,
         "aux_logits": False,  # the auxiliary classifiers serve training from nothing; their outputs are not used
-        "transform_input": pretrained,  # Inception and GoogLeNet weights were made for another input range
+        "transform_input": rescale,  # Inception and GoogLeNet weights were made for another input range
     }
     takes_size = "image_size" in accepted
     arguments = {key: value for key, value in wanted.items() if key in accepted and key != "image_size"}
@@ -95,10 +104,25 @@ def _torchvision_module(model: ModelName, outputs: int, *, image_size: int, pret
 
 def _timm_arguments(model: ModelName, outputs: int, *, channels: int, image_size: int) -> dict[str, Any]:
     arguments: dict[str, Any] = {"num_classes": outputs, "in_chans": channels}
-    configuration = timm_library().models.get_pretrained_cfg(model.full_name, allow_unregistered=False)
-    if configuration is not None and configuration.fixed_input_size and image_size != configuration.input_size[-1]:
+    configuration = _timm_configuration(model)
+    if configuration.fixed_input_size and image_size != configuration.input_size[-1]:
         arguments["img_size"] = image_size
     return arguments
+
+
+def _timm_configuration(model: ModelName) -> Any:
+    """Return timm's configuration of a network: from its own list, or from the Hugging Face hub."""
+    timm = timm_library()
+    if not model.on_hub:
+        return timm.models.get_pretrained_cfg(model.full_name) or timm.models.PretrainedCfg()
+    try:
+        with _quiet("huggingface_hub", "timm"):
+            values, _, _ = timm.models.load_model_config_from_hf(model.architecture.removeprefix("hf_hub:"))
+    except Exception as error:
+        raise ModelError(
+            _how_to_bring(model, "the Hugging Face hub", "load it once where there is internet", error)
+        ) from error
+    return timm.models.PretrainedCfg(**{key: value for key, value in values.items() if key != "license"})
 
 
 def published_weights(
@@ -131,8 +155,8 @@ def _torchvision_published(model: ModelName) -> tuple[dict[str, Tensor], str]:
 
 
 def _timm_published(model: ModelName, arguments: dict[str, Any]) -> tuple[dict[str, Tensor], str]:
-    configuration = timm_library().models.get_pretrained_cfg(model.full_name, allow_unregistered=False)
-    if configuration is None or not configuration.has_weights:
+    configuration = _timm_configuration(model)
+    if not model.on_hub and not configuration.has_weights:
         raise ModelError(_no_weights(model))
     origin = configuration.hf_hub_id or configuration.url or configuration.file
     if configuration.hf_hub_id and "/" in str(configuration.hf_hub_id):

@@ -32,6 +32,11 @@ class ModelName:
         return f"{self.source}:{self.full_name}"
 
     @property
+    def on_hub(self) -> bool:
+        """Whether the network is a repository of the Hugging Face hub."""
+        return self.architecture.startswith("hf_hub:")
+
+    @property
     def full_name(self) -> str:
         """The name as the library takes it, with the tag."""
         return f"{self.architecture}.{self.tag}" if self.tag else self.architecture
@@ -58,6 +63,8 @@ def parse_model_name(text: str, default_source: str = "torchvision") -> ModelNam
         raise ModelError(f"Model '{text}': the source '{source}' is unknown; {nearest(source, SOURCES)}")
     if not name:
         raise ModelError(f"Model '{text}': a name is missing after '{source}:'.")
+    if name.startswith("hf_hub:"):
+        return ModelName(source, name)  # a repository's name may hold dots
     architecture, _, tag = name.partition(".")
     return ModelName(source, architecture, tag)
 
@@ -108,7 +115,7 @@ def weight_tags(model: ModelName) -> tuple[str, ...]:
 
 
 def _check_known(model: ModelName) -> None:
-    if model.architecture.startswith("hf_hub:"):
+    if model.on_hub and model.source == "timm":
         return
     architectures = known_architectures(model.source)
     if model.architecture not in architectures:

@@ -38,7 +38,7 @@ def confusion_figure(evaluation: Evaluation, set_name: str) -> Figure:
     bar = figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02, aspect=30)
     bar.set_label("% of the actual class", fontsize=SMALL_POINTS)
     bar.ax.tick_params(labelsize=SMALL_POINTS, width=0.6, length=2.5)
-    bar.outline.set_linewidth(0.6)  # type: ignore[operator]
+    bar.outline.set_linewidth(0.6)
     return figure
 
 

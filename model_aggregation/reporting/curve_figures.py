@@ -149,7 +149,7 @@ def _draw_reliability(axes: Axes, evaluation: Evaluation, table: pd.DataFrame, l
     style: dict[str, Any] = {"color": BLUE, "linewidth": LINE_POINTS, "markersize": 3, "zorder": 3}
     axes.plot(table["predicted"], table["observed"], marker="o", label=label, **style)
     if table["low"].notna().all():
-        words = f"{100 * evaluation.options.confidence:g}% CI (Wilson)" if label else None
+        words = f"{100 * evaluation.options.confidence:g}% CI (Wilson)" if label else ""
         axes.vlines(table["predicted"], table["low"], table["high"], color=SKY, linewidth=1, zorder=2.5, label=words)
 
 
@@ -185,8 +185,9 @@ def net_benefit_figure(evaluation: Evaluation, curves: Sequence[ClassCurves], se
     alone = evaluation.positive is not None
     for number, (axes, curve) in enumerate(zip(all_axes, shown, strict=False)):
         axes.tick_params(labelsize=FONT_POINTS if alone else SMALL_POINTS, width=0.6, length=2.5)
-        if curve.net_benefit.empty:
-            say(axes, f"No net benefit: {curve.probability_reason}", letters_per_line=34 if alone else 22)
+        if curve.net_benefit.empty or not curve.n:
+            reason = curve.probability_reason if curve.net_benefit.empty else curve.precision_recall_reason
+            say(axes, f"No net benefit: {reason}", letters_per_line=34 if alone else 22)
             continue
         _draw_net_benefit(axes, curve.net_benefit)
         if number == 0:

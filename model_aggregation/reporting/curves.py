@@ -77,9 +77,10 @@ def _curves_of(evaluation: Evaluation, name: str, auc: Estimate, *, drawn: bool)
 
 
 def _band(evaluation: Evaluation, name: str) -> pd.DataFrame:
-    """Return the band where every resample could tell it, and nothing where none could."""
+    """Return the band; nothing where resamples cannot tell, or all agree: a width of 0 would claim certainty."""
     band = evaluation.roc_band(name)
-    return band[band[["Low", "High"]].notna().all(axis=1)]
+    known = band[band[["Low", "High"]].notna().all(axis=1)]
+    return known if (known["High"] > known["Low"]).any() else known.head(0)
 
 
 def reliability(evaluation: Evaluation, name: str | None = None) -> pd.DataFrame:

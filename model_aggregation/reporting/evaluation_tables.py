@@ -36,11 +36,9 @@ def _points(set_name: str, curve: ClassCurves) -> pd.DataFrame:
         columns={"CutOff": "cutoff", "TPR": "tpr", "FPR": "fpr", "Balanced Accuracy": "balanced_accuracy"}
     )
     recall = curve.precision_recall.rename(columns={"CutOff": "cutoff", "Recall": "tpr", "Precision": "precision"})
-    if roc.empty:  # without the other class there is no ROC curve, but precision and recall are defined
-        roc = recall
-    else:
-        roc = roc.merge(recall[["cutoff", "precision"]], on="cutoff", how="left")
-    return roc.assign(set=set_name, kind="point", **{"class": curve.name})
+    # without the other class there is no ROC curve, but precision and recall are defined
+    both = recall if roc.empty else roc.merge(recall[["cutoff", "precision"]], on="cutoff", how="left")
+    return both.assign(set=set_name, kind="point", **{"class": curve.name})
 
 
 def _band(set_name: str, curve: ClassCurves) -> pd.DataFrame:

@@ -21,7 +21,7 @@ _COLUMNS = {1: 1, 2: 2, 3: 3, 4: 2, 5: 3, 6: 3}
 def panels(names: Sequence[str], *, title: str, x: str, y: str) -> tuple[Figure, list[Axes]]:
     """Return a figure with one square panel for each name; a single one has the width of a column.
 
-    ``x`` and ``y`` label the axes of all panels together.
+    ``x`` and ``y`` label the outer panels.
     """
     columns = _COLUMNS.get(len(names), 4)
     rows = -(-len(names) // columns)
@@ -40,10 +40,12 @@ def panels(names: Sequence[str], *, title: str, x: str, y: str) -> tuple[Figure,
         used[0].set_ylabel(y)
     else:
         put_words(figure.suptitle, title, fontsize=FONT_POINTS + 1)
-        figure.supxlabel(x, fontsize=FONT_POINTS)
-        figure.supylabel(y, fontsize=FONT_POINTS)
-        for axes, name in zip(used, names, strict=True):
+        for place, (axes, name) in enumerate(zip(used, names, strict=True)):
             put_words(axes.set_title, shortened(name, 34), fontsize=SMALL_POINTS + 0.5)
+            if place + columns >= len(names):
+                axes.set_xlabel(x)
+            if place % columns == 0:
+                axes.set_ylabel(y)
     return figure, used
 
 

@@ -43,6 +43,35 @@ def metric_name(metric: str) -> str:
     return METRIC_NAMES.get(metric, metric.replace("_", " "))
 
 
+_TOGETHER = (
+    ("sensitivity_at_specificity_90", "sensitivity_at_specificity_95", "sensitivity at specificities of 0.90 and 0.95"),
+    ("specificity_at_sensitivity_90", "specificity_at_sensitivity_95", "specificity at sensitivities of 0.90 and 0.95"),
+    ("partial_auc_specificity_90", "partial_auc_sensitivity_90", "partial AUC (specificity or sensitivity 0.90 to 1)"),
+    (
+        "partial_auc_specificity_90_corrected",
+        "partial_auc_sensitivity_90_corrected",
+        "standardised partial AUC (specificity or sensitivity 0.90 to 1)",
+    ),
+    ("lr_positive", "lr_negative", "positive and negative likelihood ratio"),
+    ("precision", "npv", "positive and negative predictive value"),
+    ("calibration_slope", "calibration_intercept", "calibration slope and intercept"),
+)
+
+
+def metric_phrases(metrics: Iterable[str]) -> dict[str, str]:
+    """Return the words for metrics by the first metric behind them; pairs that belong together share theirs.
+
+    >>> metric_phrases(["auc", "precision", "npv"])
+    {'auc': 'AUC', 'precision': 'positive and negative predictive value'}
+    """
+    phrases = {metric: metric_name(metric) for metric in metrics}
+    for first, second, words in _TOGETHER:
+        if first in phrases and second in phrases:
+            phrases[first] = words
+            del phrases[second]
+    return phrases
+
+
 def listing(words: Iterable[str], last: str = "and") -> str:
     """Join words as a sentence does.
 

@@ -72,6 +72,7 @@ def save_figure(figure: Figure, path: Path, *, dots_per_inch: int = PAPER_DOTS_P
 
 def save_for_paper(figure: Figure, folder: Path, name: str) -> None:
     """Write a figure as PNG with 300 dots per inch, SVG and PDF, each whole or absent; its layout is settled first."""
+    figure.set_dpi(PAPER_DOTS_PER_INCH)  # small letters are narrower at a low resolution
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # else it would be solved again for each format, and differ
     for form in PAPER_FORMATS:

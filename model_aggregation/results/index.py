@@ -25,6 +25,7 @@ from model_aggregation.results.index_schema import (
     create_views,
     next_id,
 )
+from model_aggregation.results.locks import is_locked
 from model_aggregation.results.records import RunRecord, earlier_run_folders, log_folder_text, read_record, run_folders
 from model_aggregation.results.run_folder import RunFolder
 
@@ -142,7 +143,13 @@ class Index:
 
     def runs(self, group_name: str | None = None) -> pd.DataFrame:
         """Return one row per run, of one group or of all."""
-        return self._select("runs", list(RUN_COLUMNS), group_name=group_name)
+        table = self._select("runs", list(RUN_COLUMNS), group_name=group_name)
+        table["state"] = [
+            # a process that was killed cannot note it, but its lock is gone
+            "interrupted" if state == "running" and not is_locked(self.log_folder, group, run) else state
+            for state, group, run in zip(table["state"], table["group_name"], table["run_name"], strict=True)
+        ]
+        return table
 
     def metrics(self, group_name: str | None = None, run_name: str | None = None) -> pd.DataFrame:
         """Return one row per number: ``set_name, class, metric, value, low, high, method, n, reason``."""

@@ -1,11 +1,12 @@
 """The ranking of a group's runs, failed ones too: as a table, for the terminal and as a file."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -195,6 +196,33 @@ def _count_evaluations(index: Index, runs: pd.DataFrame, warnings: list[str]) ->
         warnings.append(f"the runs were tested on {len(fingerprints)} different sets of images; do not compare them")
     counts = [index.test_evaluations(fingerprint) for fingerprint in fingerprints]
     return max(counts, default=None)
+
+
+def leaderboard_parts(table: pd.DataFrame, *, width: int = 100) -> Iterator[RenderableType]:
+    """Yield what a terminal of ``width`` columns shows of a leaderboard: the ranking, then what each run took."""
+    yield leaderboard_text(table, width=width)
+    yield _effort(table)
+
+
+def _effort(table: pd.DataFrame) -> Table:
+    """Return state, seconds of training, speed of testing and size of each run; fits 80 columns."""
+    view = Table(title=Text("Runs"), box=SIMPLE_HEAD, padding=(0, 1))
+    view.add_column("rank", justify="right", no_wrap=True)
+    view.add_column("model", overflow="fold", min_width=16)
+    view.add_column("state", no_wrap=True)
+    for heading in ("training\nseconds", "test\nimages/s", "parameters\nmillions"):
+        view.add_column(heading, justify="right", no_wrap=True)
+    for row in _records(table):
+        parameters = row["parameters"]
+        numbers = [_amount(row["train_seconds"]), _amount(row["test_images_per_second"])]
+        numbers.append("–" if parameters is None else f"{parameters / 1e6:.2f}")
+        rank = "" if row["rank"] is None else str(row["rank"])
+        view.add_row(*map(Text, (rank, row["model"] or row["run_name"], row["state"], *numbers)))
+    return view
+
+
+def _amount(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}" if value >= 100 else f"{value:.1f}"
 
 
 def leaderboard_text(table: pd.DataFrame, *, width: int = 100) -> Table:

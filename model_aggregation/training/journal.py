@@ -14,7 +14,7 @@ class Journal:
     Parameters
     ----------
     name
-        The run's name, for the progress bar.
+        The run's name, for the bar of its epochs.
     line
         Takes one line for people (the status file and the screen).
     events

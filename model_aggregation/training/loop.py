@@ -82,19 +82,22 @@ def run_training(training: Training) -> Progress:
     progress = load_checkpoint(files.checkpoint, stored) or Progress()
     if progress.epoch:
         training.reporter.message(f"  continues after epoch {progress.epoch} of {settings.epochs}")
-    while progress.epoch < settings.epochs and not _patience_is_over(progress, settings):
-        started = time.perf_counter()
-        row = _train_epoch(training, progress, machinery)
-        if not math.isfinite(row["train_loss"]):
-            progress = _last_good_epoch(training, stored, progress)
-            break
-        row |= _validate(training, progress, machinery.loss)
-        progress.seconds += time.perf_counter() - started
-        progress.history.append(row)
-        progress.epoch += 1
-        training.journal.epoch(row, progress.epoch, settings.epochs)
-        _save_epoch_weights(training, progress)
-        save_checkpoint(files.checkpoint, progress, stored)
+    with training.reporter.working():
+        training.reporter.count("epochs", progress.epoch, settings.epochs, training.journal.name)
+        while progress.epoch < settings.epochs and not _patience_is_over(progress, settings):
+            started = time.perf_counter()
+            row = _train_epoch(training, progress, machinery)
+            if not math.isfinite(row["train_loss"]):
+                progress = _last_good_epoch(training, stored, progress)
+                break
+            row |= _validate(training, progress, machinery.loss)
+            progress.seconds += time.perf_counter() - started
+            progress.history.append(row)
+            progress.epoch += 1
+            training.journal.epoch(row, progress.epoch, settings.epochs)
+            _save_epoch_weights(training, progress)
+            save_checkpoint(files.checkpoint, progress, stored)
+            training.reporter.count("epochs", progress.epoch, settings.epochs, training.journal.name)
     save_weights(network, files.last_weights)
     if progress.best_epoch is not None and settings.test_weights == "best":
         network.module.load_state_dict(torch.load(files.best_weights, weights_only=True))
@@ -203,14 +206,13 @@ def _learn(
 
 
 class _Meter:
-    """Sums of one epoch, and the bar that shows them."""
+    """Sums of one epoch, and what is told of them."""
 
     def __init__(self, training: Training, epoch: int, batches: int) -> None:
         self.loss, self.right, self.seen, self.done = 0.0, 0, 0, 0
-        self._batches = batches
-        self._title = f"{training.journal.name} epoch {epoch + 1}/{training.settings.epochs}"
-        self._reporter = training.reporter
+        self._training, self._epoch, self._batches = training, epoch, batches
         self._started = time.perf_counter()
+        training.reporter.count("batches", 0, batches)
 
     def add(self, loss: float, right: int, images: int) -> None:
         """Count one batch."""
@@ -220,7 +222,10 @@ class _Meter:
         self.done += 1
         speed = self.seen / (time.perf_counter() - self._started)
         note = f"loss {self.loss / self.seen:.4f}  accuracy {self.right / self.seen:.3f}  {speed:.0f} images/s"
-        self._reporter.count(self._title, self.done, self._batches, note)
+        reporter, epochs, name = self._training.reporter, self._training.settings.epochs, self._training.journal.name
+        whole = self._batches + 1  # what is left of an epoch after its batches counts as one more
+        reporter.count("epochs", self._epoch + self.done / whole, epochs, name)
+        reporter.count("batches", self.done, self._batches, note)
 
 
 def _validate(training: Training, progress: Progress, loss: Loss) -> dict[str, Any]:
@@ -228,7 +233,13 @@ def _validate(training: Training, progress: Progress, loss: Loss) -> dict[str, A
     validation, settings = training.validation, training.settings
     if validation is None:
         return {}
-    logits = predict_logits(training.network, validation.images, training.fabric, batch_size=settings.batch_size)
+    logits = predict_logits(
+        training.network,
+        validation.images,
+        training.fabric,
+        batch_size=settings.batch_size,
+        progress=lambda done, total: training.reporter.count("validation images", done, total),
+    )
     probabilities = softmax(logits)
     labels = validation.labels.numpy()
     row = {

@@ -1,0 +1,49 @@
+"""One process for one run: a lock that dies with the process that holds it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from model_aggregation.errors import ResultsError
+
+_FOLDER = ".locks"
+
+
+class RunIsBusyError(ResultsError):
+    """Another process is working on the run."""
+
+
+@contextmanager
+def run_lock(log_folder: Path, group_name: str, run_name: str) -> Iterator[None]:
+    """Hold a run for this process inside the block.
+
+    Raises
+    ------
+    RunIsBusyError
+        If another process holds it.
+    """
+    path = _lock_path(log_folder, group_name, run_name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=0):
+            yield
+    except Timeout as error:
+        raise RunIsBusyError(f"Another process is working on {run_name}; it was left alone.") from error
+
+
+def is_locked(log_folder: Path, group_name: str, run_name: str) -> bool:
+    """Return whether some process holds the run now."""
+    path = _lock_path(log_folder, group_name, run_name)
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, timeout=0):
+            return False
+    except (Timeout, OSError):
+        return True
+
+
+def _lock_path(log_folder: Path, group_name: str, run_name: str) -> Path:
+    return log_folder / _FOLDER / f"{group_name}.{run_name}.lock"

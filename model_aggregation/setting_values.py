@@ -1,0 +1,36 @@
+"""What people write for a setting, brought to the form that the setting has."""
+
+from pathlib import Path
+from typing import Any
+
+
+def current_source(value: Any) -> Any:
+    """Return today's name of a library."""
+    return "torchvision" if value == "pytorch" else value  # the earlier program's word
+
+
+def as_words(value: Any) -> Any:
+    """Accept one word, a list of words, or a mapping from model to file; the result is a tuple of words."""
+    if isinstance(value, str | Path):
+        return (str(value),)
+    if isinstance(value, dict):
+        return tuple(f"{model}={file}" for model, file in value.items())
+    return () if value is None else value
+
+
+def number_as_text(value: Any) -> Any:
+    """Take a number for a name: YAML reads the class 1 and the precision 32 as numbers."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def model_and_file(word: str) -> tuple[str, Path]:
+    """Take ``MODEL=FILE`` apart; a file whose own path holds a ``=`` is no such pair."""
+    model, equals, file = word.partition("=")
+    if not equals or Path(word).is_file() or ("hf_hub:" not in model and ("/" in model or "\\" in model)):
+        return "", Path(word)
+    return model, Path(file)
+
+
+def text_as_number(value: Any) -> Any:
+    """Return digits as a number."""
+    return int(value) if isinstance(value, str) and value.isdigit() else value  # the command line hands over text
