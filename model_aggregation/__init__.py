@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         predict,
         rebuild_index,
         run,
+        test,
         train,
     )
 
@@ -41,6 +42,7 @@ __all__ = [
     "predict",
     "rebuild_index",
     "run",
+    "test",
     "train",
 ]
 

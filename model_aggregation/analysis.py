@@ -1,11 +1,11 @@
-"""From tables of predictions to every reported number and its files.
+"""From the predictions in a run folder to every reported number and its files.
 
 A run is evaluated from the files in its folder, never from what training had in memory: evaluating the folder again
-gives the same bytes.
+gives the same bytes. External sets, which ``magg test`` adds, are evaluated with the frozen cutoff of the run.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from model_aggregation.config import Settings
-from model_aggregation.data.table_file import read_table
 from model_aggregation.errors import PredictionsError, ResultsError
 from model_aggregation.evaluation import (
     Cutoff,
@@ -27,15 +26,65 @@ from model_aggregation.evaluation import (
     roc_table,
 )
 from model_aggregation.evaluation.decision import decide
+from model_aggregation.files import file_hash
+from model_aggregation.results.index import INDEX_NAME, Index
 from model_aggregation.results.plot_settings import PlotSettings, read_plot_settings
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.settings_files import stored_settings
 
 Metrics = dict[str, dict[str, Any]]
 
+OWN_SETS = ("train", "val", "test")
+"""Names that belong to the run's own data; an external set has another."""
+
+_ROLES = {"val": {"role": "used for choosing"}, "test": {}}
+_EXTERNAL = {"role": "external"}
+_NAMED = 10
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSet:
+    """One set of images of a run: their rows (every value as text), and what was predicted for the readable ones."""
+
+    images: pd.DataFrame
+    predictions: Predictions
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def unreadable(self) -> dict[str, str]:
+        """Path and class of the images that could not be read."""
+        left_out = self.images[self.images["readable"] != "True"]
+        return dict(zip(left_out["path"], left_out["label"], strict=True))
+
+
+@dataclass(frozen=True, eq=False)
+class RunSets:
+    """The evaluated sets of a run, its own before the external ones, and the cutoff that was frozen (two classes)."""
+
+    folder: RunFolder
+    settings: Settings
+    sets: Mapping[str, ImageSet]
+    cutoff: Cutoff | None
+
+    def evaluate(self, name: str, part: Predictions | None = None, unreadable: Collection[str] = ()) -> Evaluation:
+        """Evaluate a set, or a part of its predictions with the part's unreadable images."""
+        image_set = self.sets[name]
+        lost = image_set.unreadable
+        cutoff = self.cutoff
+        if cutoff is not None and name not in OWN_SETS:
+            cutoff = replace(cutoff, exploratory=False)  # these images had no part in choosing it
+        evaluation = evaluate(
+            image_set.predictions if part is None else part,
+            positive=self.settings.positive,
+            cutoff=cutoff,
+            options=EvaluationOptions(seed=self.settings.seed),
+            unreadable=lost if part is None else {path: lost[path] for path in unreadable},
+        )
+        return replace(evaluation, warnings=(*evaluation.warnings, *image_set.remarks))
+
 
 def evaluate_run(folder: RunFolder, *, before_metrics: Callable[[Metrics], None] | None = None) -> Metrics:
-    """Evaluate the validation and test predictions of a run folder and write all results; metrics.json comes last.
+    """Evaluate the predictions of a run folder and write all results; metrics.json comes last.
 
     Parameters
     ----------
@@ -49,30 +98,56 @@ def evaluate_run(folder: RunFolder, *, before_metrics: Callable[[Metrics], None]
     PredictionsError
         If predictions and images do not belong together.
     """
+    run = read_run(folder)
+    plot = PlotSettings()
+    if run.settings.plot_settings is not None and run.settings.plot_settings.is_file():
+        plot = read_plot_settings(run.settings.plot_settings)
+    evaluations = {name: run.evaluate(name) for name in run.sets}
+    predictions = {name: image_set.predictions for name, image_set in run.sets.items()}
+    return write_results(folder, predictions, evaluations, plot=plot, before_metrics=before_metrics)
+
+
+def read_run(folder: RunFolder) -> RunSets:
+    """Read what a run folder holds for an evaluation; nothing is computed but the cutoff.
+
+    Raises
+    ------
+    ResultsError, PredictionsError
+        As :func:`evaluate_run`.
+    """
     settings = stored_settings(_settings_of(folder), folder.settings_yaml)
     images = folder.read_images()
     wanted = {"val": settings.validation, "test": settings.test}
     present = set(images["split"])
     names = [name for name, used in wanted.items() if used and name in present]
-    missing = [str(folder.predictions_csv(name)) for name in names if not folder.predictions_csv(name).is_file()]
-    if missing:
-        raise ResultsError(f"Predictions to evaluate are missing: {', '.join(missing)}")
-    sets = {name: _read_set(folder, name, images) for name in names}
-    cutoff = _cutoff_of(settings, sets)
-    evaluations = {
-        name: evaluate(
-            predictions,
-            positive=settings.positive,
-            cutoff=cutoff,
-            options=EvaluationOptions(seed=settings.seed),
-            unreadable=_unreadable(images, name),
-        )
-        for name, predictions in sets.items()
-    }
-    plot = PlotSettings()
-    if settings.plot_settings is not None and settings.plot_settings.is_file():
-        plot = read_plot_settings(settings.plot_settings)
-    return _write(folder, sets, evaluations, plot, before_metrics=before_metrics)
+    outdated = outdated_sets(folder)
+    external = [name for name in folder.external_sets() if name not in outdated]
+    lacking = [str(folder.predictions_csv(name)) for name in names + external if not _is_predicted(folder, name)]
+    if lacking:
+        raise ResultsError(f"Predictions to evaluate are missing: {', '.join(lacking)}")
+    sets = {name: _read_set(folder, name, images[images["split"] == name]) for name in names}
+    cutoff = _cutoff_of(settings, {name: image_set.predictions for name, image_set in sets.items()})
+    learnt = learnt_images(settings, images)
+    for name in external:
+        image_set = _read_set(folder, name, folder.read_set_images(name))
+        sets[name] = replace(image_set, remarks=tuple(_leakage(image_set.images, learnt)))
+        if cutoff is None and len(image_set.predictions.classes) == 2:
+            cutoff = _cutoff_without_images(settings)
+    return RunSets(folder, settings, sets, cutoff)
+
+
+def _is_predicted(folder: RunFolder, name: str) -> bool:
+    return folder.predictions_csv(name).is_file()
+
+
+def outdated_sets(folder: RunFolder) -> list[str]:
+    """Return the external sets that other weights predicted than those the run has now (it was trained again)."""
+    weights = folder.weight_pth(folder.tested_weights())
+    names = folder.external_sets()
+    if not names or not weights.is_file():
+        return []
+    now = file_hash(weights)
+    return [name for name in names if folder.read_set_facts(name).get("weights_sha256") != now]
 
 
 def _settings_of(folder: RunFolder) -> dict[str, Any]:
@@ -83,17 +158,18 @@ def _settings_of(folder: RunFolder) -> dict[str, Any]:
     return folder.read_settings()
 
 
-def _read_set(folder: RunFolder, name: str, images: pd.DataFrame) -> Predictions:
-    """Read one table of predictions, with the groups of ``images.csv``; every image of the set exactly once."""
+def _read_set(folder: RunFolder, name: str, images: pd.DataFrame) -> ImageSet:
+    """Read one table of predictions, with the groups of its images; every readable image exactly once."""
     table = folder.read_predictions(name)
-    expected = images[(images["split"] == name) & (images["readable"] == "True")]
+    expected = images[images["readable"] == "True"]
     missing = sorted(set(expected["path"]) - set(table.iloc[:, 0]))
     surplus = sorted(set(table.iloc[:, 0]) - set(expected["path"]))
     if missing or surplus:
-        problems = [f"not predicted: {path}" for path in missing] + [f"not in images.csv: {path}" for path in surplus]
-        raise PredictionsError(f"{folder.predictions_csv(name)} and images.csv differ:", problems)
+        listed = (folder.images_csv if name in OWN_SETS else folder.set_images_csv(name)).name
+        problems = [f"not predicted: {path}" for path in missing] + [f"not in {listed}: {path}" for path in surplus]
+        raise PredictionsError(f"{folder.predictions_csv(name)} and {listed} differ:", problems)
     groups = table.iloc[:, 0].map(dict(zip(expected["path"], expected["group"], strict=True))).to_numpy(dtype=object)
-    return _predictions(table, groups if (groups != "").all() else None)
+    return ImageSet(images, _predictions(table, groups if (groups != "").all() else None))
 
 
 def _predictions(table: pd.DataFrame, groups: np.ndarray | None) -> Predictions:
@@ -106,13 +182,41 @@ def _predictions(table: pd.DataFrame, groups: np.ndarray | None) -> Predictions:
     )  # fmt: skip
 
 
-def _unreadable(images: pd.DataFrame, name: str) -> dict[str, str]:
-    """Return path and class of the images of a set that could not be read."""
-    left_out = images[(images["split"] == name) & (images["readable"] != "True")]
-    return dict(zip(left_out["path"], left_out["label"], strict=True))
+def learnt_images(settings: Settings, images: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of ``images.csv`` that the run was trained on or chosen by."""
+    used = [name for name, on in (("train", settings.train), ("val", settings.validation)) if on]
+    return images[images["split"].isin(used) & (images["readable"] == "True")]
 
 
-def _cutoff_of(settings: Settings, sets: dict[str, Predictions]) -> Cutoff | None:
+def shared_images(images: pd.DataFrame, learnt: pd.DataFrame) -> list[str]:
+    """Return a line for each image whose content is that of an image the run has learnt from or was chosen by."""
+    first = learnt.drop_duplicates("content_hash").set_index("content_hash")
+    found = images[images["content_hash"].isin(first.index) & (images["content_hash"] != "")]
+    known = first.loc[found["content_hash"]]
+    return [
+        f"{name}: the same file as {other} ({split})"
+        for name, other, split in zip(found["id"], known["id"], known["split"], strict=True)
+    ]
+
+
+def _leakage(images: pd.DataFrame, learnt: pd.DataFrame) -> Iterator[str]:
+    """Yield what an external set shares with the images of the run."""
+    shared = shared_images(images, learnt)
+    if shared:
+        yield (
+            f"{len(shared)} of {len(images)} images are also among the run's train or val images "
+            "(--allow-duplicates): the numbers are too high"
+        )
+    groups = sorted((set(images["group"]) & set(learnt["group"])) - {""})
+    if groups:
+        more = f" and {len(groups) - _NAMED} more" if len(groups) > _NAMED else ""
+        yield (
+            f"{len(groups)} groups have the name of a group among the run's train or val images; if they are the same, "
+            f"the numbers are too high: {', '.join(groups[:_NAMED])}{more}"
+        )
+
+
+def _cutoff_of(settings: Settings, sets: Mapping[str, Predictions]) -> Cutoff | None:
     """Choose the cutoff as the settings say; None for three classes and more."""
     if not sets or len(next(iter(sets.values())).classes) != 2:
         return None
@@ -123,6 +227,14 @@ def _cutoff_of(settings: Settings, sets: dict[str, Predictions]) -> Cutoff | Non
         return default_cutoff(f"no {source} images to choose it on")
     chosen_on = sets.get(name, next(iter(sets.values())))
     return choose_cutoff(chosen_on, str(settings.positive), rule, source=source, seed=settings.seed)
+
+
+def _cutoff_without_images(settings: Settings) -> Cutoff:
+    """Return the cutoff of a run that evaluated no image of its own."""
+    rule = cutoff_rule(settings)
+    if rule.kind == "fixed" and rule.value is not None:
+        return Cutoff(rule.value, "fixed", rule, positive=settings.positive)
+    return default_cutoff(f"no {settings.cutoff_on} images to choose it on")
 
 
 def cutoff_rule(settings: Settings) -> CutoffRule:
@@ -138,33 +250,44 @@ def cutoff_rule(settings: Settings) -> CutoffRule:
     )
 
 
-def _write(
+def write_results(
     folder: RunFolder,
-    sets: dict[str, Predictions],
-    evaluations: dict[str, Evaluation],
-    plot: PlotSettings,
+    predictions: Mapping[str, Predictions],
+    evaluations: Mapping[str, Evaluation],
     *,
+    plot: PlotSettings | None = None,
     before_metrics: Callable[[Metrics], None] | None = None,
 ) -> Metrics:
-    metrics: Metrics = {name: evaluation.to_dict() for name, evaluation in evaluations.items()}
-    if "val" in metrics:
-        metrics["val"] = {"role": "used for choosing", **metrics["val"]}
-    if "test" in sets:
-        predictions, evaluation = sets["test"], evaluations["test"]
-        if predictions.has_probabilities:
-            folder.write_predictions("test", predictions.to_table(), predicted=_predicted(predictions, evaluation))
-        if evaluation.confusion is not None:
-            folder.write_confusion(evaluation.confusion.tolist(), predictions.classes)
-        if evaluation.positive is not None:
-            roc = roc_table(predictions, evaluation.positive)
-            folder.write_roc(roc)
-            folder.write_roc_figure(roc, metrics["test"], plot=plot)
+    """Write the files of evaluated sets, named as those of a run, rows in the order given; ``metrics.json`` last."""
+    metrics: Metrics = {
+        name: {**_ROLES.get(name, _EXTERNAL), **evaluation.to_dict()} for name, evaluation in evaluations.items()
+    }
+    for name, evaluation in evaluations.items():
+        if name != "val":
+            _write_decisions(folder, name, predictions[name], evaluation)
+            _write_roc(folder, name, evaluation, plot=plot, metrics=metrics[name])
     tables = [evaluation.to_table().assign(split=name) for name, evaluation in evaluations.items()]
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["split"])
     if before_metrics is not None:
         before_metrics(metrics)
     folder.write_metrics(metrics, table[["split", *table.columns.drop("split")]])
     return metrics
+
+
+def _write_decisions(folder: RunFolder, name: str, predictions: Predictions, evaluation: Evaluation) -> None:
+    if predictions.has_probabilities:
+        folder.write_predictions(name, predictions.to_table(), predicted=_predicted(predictions, evaluation))
+    if evaluation.confusion is not None:
+        folder.write_confusion(evaluation.confusion.tolist(), predictions.classes, set_name=name)
+
+
+def _write_roc(
+    folder: RunFolder, name: str, evaluation: Evaluation, *, plot: PlotSettings | None, metrics: dict[str, Any]
+) -> None:
+    if evaluation.positive is not None:
+        roc = roc_table(evaluation.predictions, evaluation.positive)
+        folder.write_roc(roc, set_name=name)
+        folder.write_roc_figure(roc, metrics, plot=plot, set_name=name)
 
 
 def _predicted(predictions: Predictions, evaluation: Evaluation) -> list[str]:
@@ -177,84 +300,14 @@ def _predicted(predictions: Predictions, evaluation: Evaluation) -> list[str]:
     return [predictions.classes[index] for index in chosen]
 
 
-@dataclass(frozen=True)
-class TableQuestion:
-    """How a table of predictions is to be read: the positive class, the cutoff, the column of groups."""
-
-    positive: str | None = None
-    cutoff: float | None = None
-    cutoff_from: Path | None = None
-    group_column: str | None = None
-    score: str | None = None
-    seed: int = 0
+def refresh_index(folder: RunFolder) -> None:
+    """Take over a run into the index of the log folder that it lies in; a folder elsewhere is left alone."""
+    log_folder = log_folder_of(folder)
+    if log_folder is not None:
+        Index(log_folder).record(folder.path)
 
 
-def analyze_table(path: Path, question: TableQuestion, out: Path | None) -> Metrics:
-    """Evaluate any table of predictions (``path,correct_label``, one column of probabilities per class).
-
-    With ``out`` the results are written to that folder, named as for a run, with the set name ``test``.
-
-    Raises
-    ------
-    PredictionsError
-        If the table cannot be evaluated, or the positive class of two is not given. Nothing is written then.
-    """
-    if question.cutoff is not None and question.cutoff_from is not None:
-        raise PredictionsError("Give either a cutoff or a table to choose it on, not both.")
-    if out is not None:
-        _check_out(out)
-    predictions = read_predictions(path, question)
-    positive = _positive_of(predictions, question.positive)
-    evaluation = evaluate(
-        predictions,
-        positive=positive,
-        cutoff=_asked_cutoff(question, predictions, positive),
-        options=EvaluationOptions(seed=question.seed),
-    )
-    if out is None:
-        return {"test": evaluation.to_dict()}
-    return _write(RunFolder(out.resolve()), {"test": predictions}, {"test": evaluation}, PlotSettings())
-
-
-def _check_out(out: Path) -> None:
-    """Results of a foreign table may not take the place of a run's."""
-    folder = RunFolder(out.resolve())
-    if folder.environment_json.is_file() or folder.settings_yaml.is_file():
-        raise ResultsError(f"{out} is the folder of a run; choose another --out.")
-
-
-def read_predictions(path: Path, question: TableQuestion) -> Predictions:
-    """Read a table of predictions in UTF-8 or cp932, as ours and the earlier program's."""
-    return Predictions.from_table(
-        read_table(path),
-        group_column=question.group_column,
-        score=question.score,
-        positive=question.positive if question.score else None,
-    )
-
-
-def _positive_of(predictions: Predictions, positive: str | None) -> str | None:
-    if len(predictions.classes) != 2:
-        if positive is not None:
-            raise PredictionsError(f"--positive belongs to two classes; here are {len(predictions.classes)}.")
-        return None
-    if positive is None:
-        first, second = predictions.classes
-        raise PredictionsError(f"Which class is the positive one? Give --positive {first} or --positive {second}.")
-    predictions.class_index(positive)  # names the nearest class when it is unknown
-    return positive
-
-
-def _asked_cutoff(question: TableQuestion, predictions: Predictions, positive: str | None) -> Cutoff | None:
-    if positive is None:
-        if question.cutoff is not None or question.cutoff_from is not None:
-            raise PredictionsError(f"A cutoff belongs to two classes; here are {len(predictions.classes)}.")
-        return None
-    if question.cutoff is not None:
-        return choose_cutoff(predictions, positive, CutoffRule("fixed", value=question.cutoff), seed=question.seed)
-    if question.cutoff_from is None and question.score is not None:
-        return None  # a score of any range has no cutoff of its own
-    if question.cutoff_from is None:
-        return default_cutoff("no cutoff and no validation predictions were given")
-    validation = read_predictions(question.cutoff_from, question)
-    return choose_cutoff(validation, positive, CutoffRule(), seed=question.seed)
+def log_folder_of(folder: RunFolder) -> Path | None:
+    """Return the log folder that a run folder lies in: the one with the index, here or above the group."""
+    parent = folder.path.resolve().parent
+    return next((path for path in (parent, parent.parent) if (path / INDEX_NAME).is_file()), None)

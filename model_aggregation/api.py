@@ -1,6 +1,7 @@
 """The verbs of the command line as Python functions."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, cast
 
@@ -8,8 +9,10 @@ import pandas as pd
 
 from model_aggregation import engine
 from model_aggregation import plan as planning
-from model_aggregation.analysis import Metrics, TableQuestion, analyze_table, evaluate_run
-from model_aggregation.config import Settings, make_settings
+from model_aggregation.analysis import Metrics
+from model_aggregation.config import Settings, make_settings, nearest
+from model_aggregation.errors import SettingsError
+from model_aggregation.external import ExternalData, evaluate_external
 from model_aggregation.names import SINGLE
 from model_aggregation.plan import Plan
 from model_aggregation.prediction import predict_folder
@@ -17,8 +20,9 @@ from model_aggregation.progress import ConsoleReporter, Reporter
 from model_aggregation.results import leaderboard as ranking
 from model_aggregation.results.index import Index, RebuildReport
 from model_aggregation.results.objects import Group, Run
-from model_aggregation.results.run_folder import RunFolder
+from model_aggregation.run_analysis import analyze_run
 from model_aggregation.settings_files import read_settings
+from model_aggregation.table_analysis import TableQuestion, analyze_tables, plain_comparison
 
 __all__ = [
     "Group",
@@ -31,6 +35,7 @@ __all__ = [
     "predict",
     "rebuild_index",
     "run",
+    "test",
     "train",
 ]
 
@@ -87,15 +92,72 @@ def predict(run: Run | str | Path, folder: str | Path, *, device: str = "auto") 
     return predict_folder(path, Path(folder), device=device)
 
 
-def analyze(predictions: str | Path, *, out: str | Path | None = None, **question: Any) -> Metrics:
+def analyze(
+    predictions: str | Path | Sequence[str | Path], *, out: str | Path | None = None, **question: Any
+) -> dict[str, Any]:
     """Evaluate a table of predictions, or a run folder again; returns the content of ``metrics.json``.
 
-    ``question`` may give ``positive``, ``cutoff``, ``cutoff_from`` and ``group_column`` for a table.
+    Several tables over the same images are compared: the result then holds ``evaluations`` by the name of the table,
+    and ``comparison``.
+
+    Parameters
+    ----------
+    out
+        For tables: the folder to write to.
+    question
+        For tables what :class:`model_aggregation.table_analysis.TableQuestion` knows, such as ``positive="ill"``; for a
+        run folder only ``by``.
+
+    Raises
+    ------
+    ModelAggregationError
+        If something cannot be evaluated as asked.
     """
-    path = Path(predictions)
-    if path.is_dir():
-        return evaluate_run(RunFolder(path))
-    return analyze_table(path, TableQuestion(**question), None if out is None else Path(out))
+    paths = [Path(predictions)] if isinstance(predictions, str | Path) else [Path(path) for path in predictions]
+    asked = _question(question)
+    if len(paths) == 1 and paths[0].is_dir():
+        if out is not None or asked != TableQuestion(by=asked.by):
+            raise SettingsError("A run folder is evaluated as its own settings say: only by=… belongs to it.")
+        return analyze_run(paths[0], by=asked.by).metrics
+    analysis = analyze_tables(paths, asked, None if out is None else Path(out))
+    return analysis.metrics() if analysis.comparison is None else plain_comparison(analysis)
+
+
+def _question(given: dict[str, Any]) -> TableQuestion:
+    known = [entry.name for entry in fields(TableQuestion)]
+    if unknown := [f"{name}: {nearest(name, known)}" for name in given if name not in known]:
+        raise SettingsError("An analysis has no such settings:", unknown)
+    files = given.get("cutoff_from") or ()
+    files = [files] if isinstance(files, str | Path) else files
+    return TableQuestion(
+        **{
+            **given,
+            "cutoff_from": tuple(Path(path) for path in files),
+            "classes": tuple(given.get("classes") or ()),
+        }
+    )
+
+
+def test(  # the name of the command; pytest does not look for tests here
+    run: Run | str | Path,
+    data: str | Path,
+    *,
+    device: str = "auto",  # noqa: PT028
+    quiet: bool = False,  # noqa: PT028
+    **external: Any,
+) -> Metrics:
+    """Test a finished run on other images with its frozen cutoff; returns the content of ``metrics.json``.
+
+    ``external`` may give ``name``, ``group``, ``layout``, ``skip_unreadable`` and ``allow_duplicates``; see
+    :class:`model_aggregation.external.ExternalData`.
+    """
+    known = [entry.name for entry in fields(ExternalData)]
+    if unknown := [f"{name}: {nearest(name, known)}" for name in external if name not in known]:
+        raise SettingsError("A test has no such settings:", unknown)
+    path = run.path if isinstance(run, Run) else Path(run)
+    reporter = Reporter() if quiet else ConsoleReporter()
+    with reporter.working() as working:
+        return evaluate_external(path, ExternalData(Path(data), **external), device=device, reporter=working)[1]
 
 
 def leaderboard(group: str = SINGLE, log_folder: str | Path = "log") -> pd.DataFrame:

@@ -5,8 +5,9 @@ Flags come from the settings classes; torch is imported only by the commands tha
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pydantic
 from cyclopts import App, CycloptsError, Parameter
@@ -17,9 +18,12 @@ from model_aggregation.errors import ModelAggregationError, listed
 
 if TYPE_CHECKING:
     from model_aggregation.plan import Plan
+    from model_aggregation.table_analysis import TableQuestion
 
 Flags = Annotated[Options, Parameter(name="*")]
 Models = Annotated[list[str], Parameter(consume_multiple=True, negative=())]
+Files = Annotated[Sequence[Path], Parameter(consume_multiple=True, negative=())]
+Words = Annotated[Sequence[str], Parameter(consume_multiple=True, negative=())]
 
 EPILOGUE = "Exit code: 0 when all is done, 2 when some runs failed, 1 for an error, 130 when stopped with Ctrl-C."
 
@@ -210,60 +214,128 @@ def leaderboard(
 
 @app.command
 def analyze(
-    predictions: Path,
+    predictions: Files,
     /,
     *,
     positive: str | None = None,
     cutoff: float | None = None,
-    cutoff_from: Path | None = None,
+    cutoff_from: Files = (),
     group_column: str | None = None,
+    by: str | None = None,
     score: str | None = None,
+    classes: Words = (),
+    selected: str | None = None,
+    primary: str | None = None,
     out: Path | None = None,
 ) -> int:
-    """Evaluate a table of predictions (path, correct_label, one column per class), or a run folder again.
+    """Evaluate a table of predictions (path, correct_label, one column per class), compare several, or evaluate a run
+    folder again.
 
     Parameters
     ----------
     predictions
-        CSV file, or the folder of a finished run.
+        CSV file, several over the same images, or the folder of a finished run.
     positive
         Class counted as positive (two classes).
     cutoff
         Scores above it count as positive; default 0.5.
     cutoff_from
-        Table of validation predictions that the cutoff is chosen on.
+        Table of validation predictions that the cutoff is chosen on; of several tables one for each, in their order.
     group_column
         Column with the unit that belongs together (patient).
+    by
+        Column whose values are evaluated one by one (site, scanner); for a run a column of its images.csv.
     score
         Column with a single score of any range (two classes), higher meaning --positive.
+    classes
+        The columns that are classes, where other columns stand behind correct_label; with --score the two classes.
+    selected
+        Of several tables the model that was best on validation images; the others are compared with it.
+    primary
+        The one metric that is tested between models; default auc, for three classes and more balanced_accuracy.
     out
-        Folder for metrics, ROC and confusion matrix.
+        Folder for metrics, ROC, confusion matrix and report, or of several tables for comparison and ranking.
     """
-    from model_aggregation.analysis import TableQuestion, analyze_table, evaluate_run
-    from model_aggregation.results.run_folder import RunFolder
-    from model_aggregation.texts import metrics_parts
+    from model_aggregation.table_analysis import TableQuestion, analyze_tables
 
-    if predictions.is_dir():
-        _refuse_with_run(positive, cutoff, cutoff_from, group_column, score, out)
-        metrics = evaluate_run(RunFolder(predictions.resolve()))
-        out = predictions
-    else:
-        question = TableQuestion(positive, cutoff, cutoff_from, group_column, score)
-        metrics = analyze_table(predictions, question, out)
-    for name, evaluated in metrics.items():
-        for part in metrics_parts(name, evaluated):
-            _print(part)
+    question = TableQuestion(
+        positive, cutoff, tuple(cutoff_from), group_column, by, score, tuple(classes), selected, primary
+    )
+    folders = [path for path in predictions if path.is_dir()]
+    if folders:
+        if len(predictions) > 1:
+            raise ModelAggregationError(
+                "A run folder is evaluated alone. To compare runs, give the tables of their predictions (…_test.csv)."
+            )
+        return _analyze_run(folders[0], question, out)
+    from model_aggregation.analysis_texts import analysis_parts
+
+    for part in analysis_parts(analyze_tables(predictions, question, out)):
+        _print(part)
     if out is not None:
         _print(f"written: {out}")
     return 0
 
 
-def _refuse_with_run(*given: object) -> None:
-    if any(value is not None for value in given):
+def _analyze_run(folder: Path, question: "TableQuestion", out: Path | None) -> int:
+    from model_aggregation.analysis_texts import run_parts
+    from model_aggregation.run_analysis import analyze_run
+
+    if out is not None or question != type(question)(by=question.by):
         raise ModelAggregationError(
-            "A run folder is evaluated again as its own settings say; --positive, --cutoff, --cutoff-from, "
-            "--group-column, --score and --out belong to a table of predictions."
+            "A run folder is evaluated again as its own settings say: of the flags only --by belongs to it; the others "
+            "belong to tables of predictions."
         )
+    for part in run_parts(analyze_run(folder, by=question.by)):
+        _print(part)
+    _print(f"written: {folder}")
+    return 0
+
+
+@app.command(name="test")
+def external_test(
+    run: Path,
+    data: Path,
+    /,
+    *,
+    name: str | None = None,
+    group: str | None = None,
+    layout: Literal["auto", "classes", "splits"] = "auto",
+    skip_unreadable: bool = False,
+    allow_duplicates: bool = False,
+    device: str = "auto",
+) -> int:
+    """Test a finished run on other images with its frozen cutoff; the results are stored beside its own.
+
+    Parameters
+    ----------
+    run
+        Folder of the run.
+    data
+        Folder of images or table (.csv, .parquet) with the columns path, label; where it has splits, its test images.
+    name
+        Name of the set; default made from the name of the folder.
+    group
+        Column of the table, or a regular expression with (?P<group>…) on the path.
+    layout
+        Whether the folders of the root are classes or splits.
+    skip_unreadable
+        Leave unreadable images out, and report the result with and without them.
+    allow_duplicates
+        Accept images that the run was trained on or chosen by; the results then say so.
+    device
+        auto, cpu, cuda, cuda:1, mps.
+    """
+    from model_aggregation.external import ExternalData, evaluate_external
+    from model_aggregation.texts import metrics_parts
+
+    external = ExternalData(data, name, group, layout, skip_unreadable, allow_duplicates)
+    with _reporter().working() as reporter:
+        set_name, metrics = evaluate_external(run, external, device=device, reporter=reporter)
+    for part in metrics_parts(set_name, metrics[set_name]):
+        _print(part)
+    _print(f"written: {run} (set {set_name})")
+    return 0
 
 
 @app.command

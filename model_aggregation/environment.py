@@ -1,6 +1,5 @@
 """The machine and the software that a run was made with."""
 
-import importlib.metadata
 import platform
 import shlex
 import shutil
@@ -15,11 +14,8 @@ from lightning_fabric import Fabric
 
 from model_aggregation.config import Settings
 from model_aggregation.errors import SettingsError
+from model_aggregation.software import versions
 
-_PACKAGES = (
-    "model_aggregation", "torch", "torchvision", "timm", "lightning-fabric", "numpy", "pandas", "pillow",
-    "scikit-learn", "scipy", "statsmodels",
-)  # fmt: skip
 _PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
@@ -71,18 +67,6 @@ def describe_environment(fabric: Fabric) -> dict[str, Any]:
         "git": _git_state(),
         "versions": versions(),
     }
-
-
-@cache
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that numbers depend on."""
-    found = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
-    return found
 
 
 @cache

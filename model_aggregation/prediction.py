@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 import torch
@@ -55,9 +55,7 @@ def load_trained(run: Path) -> TrainedNetwork:
     folder = RunFolder(run)
     if not folder.finished:
         raise ResultsError(f"{run} is not the folder of a finished run (it has no metrics.json).")
-    last_is_tested = folder.read_settings().get("test_weights") == "last"
-    has_best = folder.weight_pth("best").is_file()
-    which: Literal["best", "last"] = "best" if has_best and not last_is_tested else "last"
+    which = folder.tested_weights()
     try:
         facts = read_json(folder.weight_json(which))
     except OSError as error:
@@ -112,7 +110,7 @@ def predict_folder(
         }
     )
     readable = images[images["error"] == ""]
-    probabilities = _probabilities(trained, readable, device, batch_size, reporter)
+    probabilities = predict_images(trained, readable, device=device, batch_size=batch_size, reporter=reporter)
     labels = pd.Series(trained.labels(probabilities), index=readable.index, dtype=object)
     table = pd.concat(  # by place: a class may be called like one of the columns
         [
@@ -141,9 +139,10 @@ def _image_paths(source: Path) -> list[Path]:
     return paths
 
 
-def _probabilities(
-    trained: TrainedNetwork, images: pd.DataFrame, device: str, batch_size: int, reporter: Reporter
+def predict_images(
+    trained: TrainedNetwork, images: pd.DataFrame, *, device: str, batch_size: int, reporter: Reporter
 ) -> Any:
+    """Return (N, C) float64 probabilities of readable images, given by their columns path and content_hash."""
     if not len(images):
         return torch.empty(0, len(trained.classes), dtype=torch.float64).numpy()
     settings = trained.settings.model_copy(update={"device": device})

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from rich.console import Console
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -119,7 +120,7 @@ class ConsoleReporter(Reporter):
         finally:
             del self._stages[outside:]
 
-    def bars(self) -> Table:
+    def bars(self) -> Constrain:
         """Return what is being counted, one bar below the other; on a narrow terminal the notes are shortened."""
         now = self._clock()
         grid = Table.grid(padding=(0, 1))
@@ -136,4 +137,4 @@ class ConsoleReporter(Reporter):
                 "" if seconds is None else f"{timedelta(seconds=round(seconds))} left",
                 Text(stage.note, no_wrap=True, overflow="ellipsis"),
             )
-        return grid
+        return Constrain(grid, self.console.width - 3)  # a terminal's own ^C must not begin a new line

@@ -54,15 +54,16 @@ def plan_parts(plan: Plan, forecasts: list[Forecast]) -> Iterator[RenderableType
         yield f"Positive class: {plan.positive}. Ranked by {plan.primary_metric} on validation images."
     else:
         yield f"Ranked by {plan.primary_metric} on validation images."
-    table = Table(title="Runs", title_justify="left")
-    for heading in ("run", "state", "weights", "input", "epochs", "parameters", "time", "disk"):
-        table.add_column(heading, overflow="fold")
+    table = Table(title="Runs", title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in ("run", "state", "epochs", "parameters", "time", "disk"):
+        table.add_column(heading, overflow="fold", no_wrap=heading in ("state", "parameters", "time", "disk"))
     for run, cost in zip(plan.runs, forecasts, strict=True):
         table.add_row(
-            Text(run.run_name), cost.state, Text(run.weights), _input_words(run), _epochs_words(run),
+            Text(run.run_name), cost.state, _epochs_words(run),
             f"{cost.parameters / 1e6:.2f} M", duration(cost.seconds), f"{cost.disk_bytes / 2**20:.0f} MiB",
         )  # fmt: skip
     yield table
+    yield from (f"{run.model}: weights {run.weights}; input {_input_words(run)}" for run in plan.runs)
     total = sum(cost.seconds for cost in forecasts if cost.state != "finished")
     yield f"About {duration(total)} on this machine for what is not finished, decoding not counted."
     yield from _file_lines(plan, forecasts[0])

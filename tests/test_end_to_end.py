@@ -20,6 +20,7 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 
 import model_aggregation as ma
 from model_aggregation.errors import ModelAggregationError
+from model_aggregation.forecast import planned_files, run_state
 from model_aggregation.models.imports import timm_library
 
 QUICK = ["--image-size", "32", "--epochs", "2", "--batch-size", "16", "--no-pretrained", "--channels", "1"]
@@ -162,7 +163,6 @@ def test_the_same_command_skips_what_is_finished_and_other_settings_are_refused(
     assert (run_folder(workplace) / "last_model_weight.pth").stat().st_mtime_ns == before
     refused = magg(*command, "--seed", "5", cwd=folder, expect=1)
     assert "seed was 0, now 5" in refused
-    assert "was 'train', now" in refused or "was 'test', now" in refused
 
 
 def test_a_runs_own_yaml_continues_it_and_repeats_it_under_another_name(workplace):
@@ -184,7 +184,8 @@ def test_leaderboard_on_screen_and_in_files(workplace, tmp_path):
         "leaderboard", "first", "--csv", tmp_path / "a.csv", "--xlsx", tmp_path / "a.xlsx",
         "--json", tmp_path / "a.json", cwd=workplace[0],
     )  # fmt: skip
-    assert "failed" in output
+    assert output.count("failed") >= 2
+    assert "images/s" in output
     table = pd.read_csv(tmp_path / "a.csv")
     ranked = table[table["state"] == "finished"]
     assert ranked["rank"].is_monotonic_increasing
@@ -235,16 +236,21 @@ def test_three_classes_from_yaml_in_their_published_split(three_classes, tmp_pat
         "epochs": 2, "cache_folder": str(tmp_path / "cache"), "tensorboard": False, "transforms": None,
     }  # fmt: skip
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
+    assert "Nothing was written" in magg("plan", "s.yaml", cwd=tmp_path)
     planned = magg("plan", "s.yaml", "--json", "plan.json", cwd=tmp_path)
-    assert "Nothing was written" in planned
+    assert "Nothing was written" not in planned
+    assert "written: plan.json" in planned
+    assert "parts_test_cm.xlsx" in planned
     assert not (tmp_path / "log").exists()
     plan = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
     assert plan["images"]["b"] == {"train": 12, "val": 5, "test": 6}
     assert plan["forecast"][0]["seconds"] > 0
+    assert plan["forecast"][0]["state"] == "new"
     magg("run", "s.yaml", cwd=tmp_path)
     folder = tmp_path / "log" / "parts"
     extra = {"splits.csv", "findings.csv"}
     assert {path.name for path in folder.iterdir()} == expected_files("parts", "test_resnet", two=False) | extra
+    assert {str(path) for path in folder.iterdir()} == set(plan["forecast"][0]["files"])
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["test"]
     assert metrics["cutoff"] is None
     assert sum(map(sum, metrics["confusion"])) == 18
@@ -319,8 +325,14 @@ def test_the_same_verbs_in_python(two_classes, tmp_path, monkeypatch):
     assert group.leaderboard()["state"].tolist() == ["finished"]
     run = group.runs[0]
     assert run.metrics()["test"]["n"] == len(run.predictions()) == 36
-    plan = ma.make_plan(data=two_classes, model="timm:test_resnet", name="alone", **given)
+    kept = {"save_every": 1, "whole_model": True}
+    plan = ma.make_plan(data=two_classes, model="timm:test_resnet", name="alone", **given, **kept)
+    planned, before = planned_files(plan, plan.runs[0]), run_state(plan.runs[0])
     alone = ma.run(plan, quiet=True)
+    assert {path for path in alone.path.rglob("*") if path.is_file()} == set(planned)
+    assert (before, run_state(plan.runs[0])) == ("new", "finished")
+    other = ma.make_plan(data=two_classes, model="timm:test_resnet", name="alone", **given)
+    assert run_state(other.runs[0]) == "name taken"
     assert alone.metrics() == run.metrics()
     assert ma.analyze(alone.path) == alone.metrics()
     assert len(ma.predict(alone, two_classes / "正常")) == 60

@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the bottom up; a module may import from its own layer and from those before it.
 LAYERS = [
     ["errors"],
-    ["files", "progress"],
+    ["files", "progress", "software"],
     ["evaluation"],
     ["recipes", "setting_values"],
     ["config"],
@@ -26,9 +26,12 @@ LAYERS = [
     ["reporting"],
     ["environment", "training"],
     ["analysis", "prediction", "plan"],
-    ["experiment", "forecast", "continuation"],
+    ["subgroups"],
+    ["run_analysis", "table_analysis"],
+    ["experiment", "external", "forecast", "continuation"],
     ["engine"],
     ["demo", "texts", "api"],
+    ["analysis_texts"],
     ["cli"],
     ["__main__", "__init__"],
 ]

@@ -13,7 +13,8 @@ from test_results_earlier import COLUMNS, ROW, WITH_ID, earlier_program, named
 
 from model_aggregation.errors import ResultsError, SettingsError
 from model_aggregation.results.index import Index
-from model_aggregation.results.leaderboard import leaderboard, leaderboard_text, write_leaderboard
+from model_aggregation.results.leaderboard import leaderboard, leaderboard_parts, leaderboard_text, write_leaderboard
+from model_aggregation.results.locks import run_lock
 from model_aggregation.results.objects import Group, Run
 
 
@@ -142,6 +143,27 @@ def test_a_narrow_terminal_cuts_no_number(tmp_path: Path) -> None:
     text = shown(leaderboard(log, "g"), width=80)
     assert "…" not in text
     assert text.count("–1.000)") + text.count("–0.") == 4
+
+
+def test_the_terminal_shows_what_each_run_took_and_its_state(tmp_path: Path) -> None:
+    log = group(tmp_path / "log", 0.75)
+    timing = {"train_seconds": 123456.7, "test_images_per_second": 98765.4}
+    name = "timm:vit_base_patch16_clip_224.openai_ft_in12k_in1k"
+    make_run(log / "g" / "g_b", model=name, parameters=1_012_345_678, timing=timing)
+    make_failed_run(log / "g" / "g_failed")
+    Index(log).rebuild()
+    Index(log).set_state("g_stopped", "g", "interrupted", model="timm:s")
+    Index(log).set_state("g_running", "g", "running", model="timm:r")
+    console = Console(width=80, record=True, file=io.StringIO())
+    with run_lock(log, "g", "g_running"):
+        table = leaderboard(log, "g")
+    for part in leaderboard_parts(table, width=80):
+        console.print(part)
+    text = console.export_text()
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    for words in ("123,457", "98,765", "1012.35", "1.5", "finished", "failed", "interrupted", "running"):
+        assert words in text.partition("Runs")[2], words
 
 
 def test_files_hold_the_same_numbers(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def _tests(comparison: Comparison, facts: ReportFacts, cite: Citations) -> list[
         return ["No model had been selected on validation images, so no model was tested against another."]
     if tested.empty:
         return [f"No other model could be tested against ‘{comparison.selected}’, the one selected beforehand."]
-    parts = []
+    parts: list[str] = []
     for beginning, words, papers in _METHODS:
         longer = [other for other, *_ in _METHODS if other != beginning and other.startswith(beginning)]
         used = tested[tested["method"].str.startswith(beginning)]

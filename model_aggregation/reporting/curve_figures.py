@@ -105,7 +105,8 @@ def _draw_precision_recall(axes: Axes, evaluation: Evaluation, curve: ClassCurve
             axes.plot(
                 row["Recall"], row["Precision"], color=ORANGE, label=f"cutoff {evaluation.cutoff.value:.3f}", **style
             )
-    show_legend(axes, size=SMALL_POINTS, loc="lower left", **LEGEND)
+    above = 0.03 if prevalence > 0.3 else prevalence + 0.03  # the legend must not hide the baseline
+    show_legend(axes, size=SMALL_POINTS, loc=(0.03, above), **LEGEND)
 
 
 def reliability_figure(evaluation: Evaluation, curves: Sequence[ClassCurves], set_name: str) -> Figure:

@@ -64,16 +64,23 @@ def new_figure(width_inches: float, height_inches: float) -> Figure:
 def save_figure(figure: Figure, path: Path, *, dots_per_inch: int = PAPER_DOTS_PER_INCH) -> None:
     """Write a figure in the format that the suffix of ``path`` names, whole or absent."""
     form = path.suffix.removeprefix(".")
-    with warnings.catch_warnings(), whole_or_absent(path) as temporary:
-        # a letter that no installed font has is drawn as a box; that is no reason to talk about it
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with _any_letter(), whole_or_absent(path) as temporary:
         figure.savefig(temporary, format=form, dpi=dots_per_inch, metadata=_NO_DATE[form])
+
+
+@contextmanager
+def _any_letter() -> Iterator[None]:
+    """Draw a letter that no installed font has as a box; that is no reason to talk about it."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def save_for_paper(figure: Figure, folder: Path, name: str) -> None:
     """Write a figure as PNG with 300 dots per inch, SVG and PDF, each whole or absent; its layout is settled first."""
     figure.set_dpi(PAPER_DOTS_PER_INCH)  # small letters are narrower at a low resolution
-    figure.draw_without_rendering()
+    with _any_letter():
+        figure.draw_without_rendering()
     figure.set_layout_engine("none")  # else it would be solved again for each format, and differ
     for form in PAPER_FORMATS:
         save_figure(figure, folder / f"{name}.{form}")

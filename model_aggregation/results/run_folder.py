@@ -53,6 +53,17 @@ class RunFolder(RunPaths):
             return "finished"
         return "failed" if self.failed else "interrupted"
 
+    def external_sets(self) -> list[str]:
+        """Return the names of the external sets that the run was tested on, sorted."""
+        found = re.compile(rf"{re.escape(self.name)}_(\w+)\.json")
+        names = [match[1] for path in self.path.glob("*.json") if (match := found.fullmatch(path.name))]
+        return sorted(name for name in names if self._named(f"_{name}_images.csv").is_file())
+
+    def tested_weights(self) -> Literal["best", "last"]:
+        """Return which weights the settings have tested: those of the best epoch where there are any."""
+        last = self.read_settings().get("test_weights") == "last"
+        return "best" if self.weight_pth("best").is_file() and not last else "last"
+
     # --- writing --------------------------------------------------------------------------------------------
 
     def write_predictions(self, set_name: str, table: pd.DataFrame, *, predicted: Sequence[str] | None = None) -> None:
@@ -141,6 +152,14 @@ class RunFolder(RunPaths):
     def read_images(self) -> pd.DataFrame:
         """Return ``images.csv``, every value as text."""
         return tables.read_words(self.images_csv)
+
+    def read_set_images(self, set_name: str) -> pd.DataFrame:
+        """Return the images of an external set, every value as text."""
+        return tables.read_words(self.set_images_csv(set_name))
+
+    def read_set_facts(self, set_name: str) -> dict[str, Any]:
+        """Return where an external set came from and which weights predicted it."""
+        return _read_object(self.set_facts_json(set_name))
 
     def read_predictions(self, set_name: str = "test") -> pd.DataFrame:
         """Return ``path, correct_label,<classes>``: labels as str, probabilities as float64."""

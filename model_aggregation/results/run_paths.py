@@ -86,6 +86,19 @@ class RunPaths:
         """The confusion matrix."""
         return self._named(f"_{_checked_set(set_name)}_cm.xlsx")
 
+    def set_images_csv(self, set_name: str) -> Path:
+        """Every image of an external set with label, group and content hash."""
+        return self._named(f"_{_checked_set(set_name)}_images.csv")
+
+    def set_facts_json(self, set_name: str) -> Path:
+        """Where an external set came from and which weights predicted it; the mark that the set is complete."""
+        return self._named(f"_{_checked_set(set_name)}.json")
+
+    @property
+    def subgroups_csv(self) -> Path:
+        """Every number for each value of a column."""
+        return self.path / "subgroups.csv"
+
     @property
     def metrics_json(self) -> Path:
         """Every number of the evaluation; the mark of completion."""
@@ -127,9 +140,9 @@ class RunPaths:
 
 
 def _checked_set(set_name: str) -> str:
-    if not re.fullmatch(r"\w+", set_name) or set_name.endswith(("_p", "_roc", "_cm")):
+    if not re.fullmatch(r"\w+", set_name) or set_name.endswith(("_p", "_roc", "_cm", "_images")):
         raise ResultsError(
-            f"The name of a set of images holds letters, digits and '_' and does not end in _p, _roc or _cm; "
-            f"'{set_name}' came."
+            f"The name of a set of images holds letters, digits and '_' and does not end in _p, _roc, _cm or "
+            f"_images; '{set_name}' came."
         )
     return set_name
