@@ -19,8 +19,11 @@ _TWO_CLASSES = ("auc", "sensitivity", "specificity", "accuracy", "balanced_accur
 _MANY_CLASSES = ("balanced_accuracy", "accuracy", "macro_f1", "macro_auc")
 
 
-def analysis_parts(analysis: TableAnalysis) -> Iterator[RenderableType]:
-    """Yield what was found in tables: all numbers of one, or ranking and differences of several; then subgroups."""
+def analysis_parts(analysis: RunAnalysis | TableAnalysis) -> Iterator[RenderableType]:
+    """Yield what was found: all numbers of a run or a table, or ranking and differences of several; then subgroups."""
+    if isinstance(analysis, RunAnalysis):
+        yield from _run_parts(analysis)
+        return
     if analysis.comparison is None:
         for name, evaluated in analysis.metrics().items():
             yield from metrics_parts(name, evaluated)
@@ -30,7 +33,7 @@ def analysis_parts(analysis: TableAnalysis) -> Iterator[RenderableType]:
         yield from subgroup_parts(analysis.subgroups)
 
 
-def run_parts(analysis: RunAnalysis) -> Iterator[RenderableType]:
+def _run_parts(analysis: RunAnalysis) -> Iterator[RenderableType]:
     """Yield all numbers of every set of a run, its subgroups, and which external sets were left out."""
     for name, evaluated in analysis.metrics.items():
         yield from metrics_parts(name, evaluated)
@@ -47,6 +50,8 @@ def comparison_parts(comparison: Comparison, evaluations: Mapping[str, Evaluatio
     """Yield the sentence, the ranking, the differences to the selected model, and the warnings."""
     yield f"{comparison.sentence[:1].upper()}{comparison.sentence[1:]}."
     yield _ranking(comparison, evaluations)
+    if comparison.selected is None:
+        yield "Exploratory: nothing says which model was selected on validation images; say it with --selected."
     best = comparison.best
     if best is not None and best.value is not None:
         yield (
@@ -55,6 +60,9 @@ def comparison_parts(comparison: Comparison, evaluations: Mapping[str, Evaluatio
         )
     if len(comparison.comparisons):
         yield _differences(comparison)
+    for name, evaluation in evaluations.items():
+        if evaluation.cutoff is not None:
+            yield f"{name}: positive above {evaluation.cutoff.value:.6g}; cutoff from {evaluation.cutoff.source}."
     lines = list(comparison.warnings)
     lines += [line for evaluation in evaluations.values() for line in evaluation.warnings]
     reasons = comparison.ranking["reason"].dropna().unique()
@@ -63,8 +71,7 @@ def comparison_parts(comparison: Comparison, evaluations: Mapping[str, Evaluatio
 
 
 def _ranking(comparison: Comparison, evaluations: Mapping[str, Evaluation]) -> Table:
-    how = "by test score, exploratory" + ("" if comparison.selected else ": nothing says which model was selected")
-    table = Table(title=Text(f"Ranking {how}"), title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=Text("Ranking by test score, exploratory"), title_justify="left", box=box.SIMPLE_HEAD)
     for heading in ("rank", "rank set", "model", metric_name(comparison.primary), "n"):
         table.add_column(heading, overflow="fold", no_wrap=heading != "model")
     for row in comparison.ranking.to_dict("records"):

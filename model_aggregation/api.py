@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pandas as pd
 
-from model_aggregation import engine
+from model_aggregation import engine, run_analysis
 from model_aggregation import plan as planning
 from model_aggregation.analysis import Metrics
 from model_aggregation.config import Settings, make_settings, nearest
@@ -20,9 +20,9 @@ from model_aggregation.progress import ConsoleReporter, Reporter
 from model_aggregation.results import leaderboard as ranking
 from model_aggregation.results.index import Index, RebuildReport
 from model_aggregation.results.objects import Group, Run
-from model_aggregation.run_analysis import analyze_run
 from model_aggregation.settings_files import read_settings
-from model_aggregation.table_analysis import TableQuestion, analyze_tables, plain_comparison
+from model_aggregation.table_analysis import plain_comparison
+from model_aggregation.table_question import TableQuestion
 
 __all__ = [
     "Group",
@@ -105,7 +105,7 @@ def analyze(
     out
         For tables: the folder to write to.
     question
-        For tables what :class:`model_aggregation.table_analysis.TableQuestion` knows, such as ``positive="ill"``; for a
+        For tables what :class:`model_aggregation.table_question.TableQuestion` knows, such as ``positive="ill"``; for a
         run folder only ``by``.
 
     Raises
@@ -114,12 +114,9 @@ def analyze(
         If something cannot be evaluated as asked.
     """
     paths = [Path(predictions)] if isinstance(predictions, str | Path) else [Path(path) for path in predictions]
-    asked = _question(question)
-    if len(paths) == 1 and paths[0].is_dir():
-        if out is not None or asked != TableQuestion(by=asked.by):
-            raise SettingsError("A run folder is evaluated as its own settings say: only by=… belongs to it.")
-        return analyze_run(paths[0], by=asked.by).metrics
-    analysis = analyze_tables(paths, asked, None if out is None else Path(out))
+    analysis = run_analysis.analyze(paths, _question(question), None if out is None else Path(out))
+    if isinstance(analysis, run_analysis.RunAnalysis):
+        return analysis.metrics
     return analysis.metrics() if analysis.comparison is None else plain_comparison(analysis)
 
 

@@ -15,15 +15,15 @@ from rich.console import Console
 
 from model_aggregation.config import Options, Settings, make_settings, problems_of
 from model_aggregation.errors import ModelAggregationError, listed
+from model_aggregation.table_question import TableQuestion
 
 if TYPE_CHECKING:
     from model_aggregation.plan import Plan
-    from model_aggregation.table_analysis import TableQuestion
 
 Flags = Annotated[Options, Parameter(name="*")]
 Models = Annotated[list[str], Parameter(consume_multiple=True, negative=())]
 Files = Annotated[Sequence[Path], Parameter(consume_multiple=True, negative=())]
-Words = Annotated[Sequence[str], Parameter(consume_multiple=True, negative=())]
+Question = Annotated[TableQuestion, Parameter(name="*")]
 
 EPILOGUE = "Exit code: 0 when all is done, 2 when some runs failed, 1 for an error, 130 when stopped with Ctrl-C."
 
@@ -212,83 +212,34 @@ def leaderboard(
     return 0
 
 
-@app.command
-def analyze(
+@app.command(name="analyze")
+def analyze_files(
     predictions: Files,
     /,
     *,
-    positive: str | None = None,
-    cutoff: float | None = None,
-    cutoff_from: Files = (),
-    group_column: str | None = None,
-    by: str | None = None,
-    score: str | None = None,
-    classes: Words = (),
-    selected: str | None = None,
-    primary: str | None = None,
+    question: Question = TableQuestion(),  # noqa: B008
     out: Path | None = None,
+    report: bool = True,
 ) -> int:
-    """Evaluate a table of predictions (path, correct_label, one column per class), compare several, or evaluate a run
-    folder again.
+    """Evaluate a table of predictions (path, correct_label, a column per class), compare several, or redo a run folder.
 
     Parameters
     ----------
     predictions
         CSV file, several over the same images, or the folder of a finished run.
-    positive
-        Class counted as positive (two classes).
-    cutoff
-        Scores above it count as positive; default 0.5.
-    cutoff_from
-        Table of validation predictions that the cutoff is chosen on; of several tables one for each, in their order.
-    group_column
-        Column with the unit that belongs together (patient).
-    by
-        Column whose values are evaluated one by one (site, scanner); for a run a column of its images.csv.
-    score
-        Column with a single score of any range (two classes), higher meaning --positive.
-    classes
-        The columns that are classes, where other columns stand behind correct_label; with --score the two classes.
-    selected
-        Of several tables the model that was best on validation images; the others are compared with it.
-    primary
-        The one metric that is tested between models; default auc, for three classes and more balanced_accuracy.
     out
         Folder for metrics, ROC, confusion matrix and report, or of several tables for comparison and ranking.
+    report
+        Write methods.md, curves and figures for papers too.
     """
-    from model_aggregation.table_analysis import TableQuestion, analyze_tables
-
-    question = TableQuestion(
-        positive, cutoff, tuple(cutoff_from), group_column, by, score, tuple(classes), selected, primary
-    )
-    folders = [path for path in predictions if path.is_dir()]
-    if folders:
-        if len(predictions) > 1:
-            raise ModelAggregationError(
-                "A run folder is evaluated alone. To compare runs, give the tables of their predictions (…_test.csv)."
-            )
-        return _analyze_run(folders[0], question, out)
     from model_aggregation.analysis_texts import analysis_parts
+    from model_aggregation.run_analysis import analyze
 
-    for part in analysis_parts(analyze_tables(predictions, question, out)):
+    for part in analysis_parts(analyze(predictions, question, out, report=report)):
         _print(part)
-    if out is not None:
-        _print(f"written: {out}")
-    return 0
-
-
-def _analyze_run(folder: Path, question: "TableQuestion", out: Path | None) -> int:
-    from model_aggregation.analysis_texts import run_parts
-    from model_aggregation.run_analysis import analyze_run
-
-    if out is not None or question != type(question)(by=question.by):
-        raise ModelAggregationError(
-            "A run folder is evaluated again as its own settings say: of the flags only --by belongs to it; the others "
-            "belong to tables of predictions."
-        )
-    for part in run_parts(analyze_run(folder, by=question.by)):
-        _print(part)
-    _print(f"written: {folder}")
+    written = predictions[0] if predictions[0].is_dir() else out
+    if written is not None:
+        _print(f"written: {written}")
     return 0
 
 
@@ -421,7 +372,7 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a Japanese name must not stop a cp932 or ASCII console
     try:
-        code = app(result_action="return_value")
+        code = app(sys.argv[1:], result_action="return_value")
     except CycloptsError:
         code = 1  # printed already
     except ModelAggregationError as error:

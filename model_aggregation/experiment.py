@@ -18,7 +18,7 @@ from model_aggregation.analysis import evaluate_run
 from model_aggregation.data.image_store import PixelRule, open_store
 from model_aggregation.data.loading import ImageSource, image_source
 from model_aggregation.environment import describe_environment, make_fabric, versions
-from model_aggregation.files import whole_or_absent, write_csv, write_json, write_text
+from model_aggregation.files import write_csv, write_json, write_text
 from model_aggregation.models.build import Network, Preprocessing, build_network
 from model_aggregation.models.inference import predict_logits, softmax
 from model_aggregation.plan import Plan, RunPlan
@@ -27,7 +27,7 @@ from model_aggregation.progress import Reporter
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.results.tables import predictions_table
 from model_aggregation.settings_files import settings_mapping, write_settings
-from model_aggregation.training.checkpoint import Progress
+from model_aggregation.training.checkpoint import Progress, save_whole
 from model_aggregation.training.journal import Journal
 from model_aggregation.training.loop import (
     LabelledImages,
@@ -288,8 +288,7 @@ def _save_whole_model(network: Network, weights: Path, path: Path) -> None:
     """Store the network with these weights as a pickle; the weights it has now are put back."""
     kept = {name: tensor.clone() for name, tensor in network.module.state_dict().items()}
     network.module.load_state_dict(torch.load(weights, weights_only=True))
-    with whole_or_absent(path) as temporary:
-        torch.save(network.module, temporary)
+    save_whole(network.module, path)
     network.module.load_state_dict(kept)
 
 

@@ -1,11 +1,15 @@
 """A run folder evaluated again: its numbers, its subgroups, its place in the index."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from model_aggregation.analysis import Metrics, evaluate_run, outdated_sets, read_run, refresh_index
+from model_aggregation.errors import SettingsError
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.subgroups import Subgroups, run_subgroups, write_subgroups
+from model_aggregation.table_analysis import TableAnalysis, analyze_tables
+from model_aggregation.table_question import TableQuestion
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,6 +19,30 @@ class RunAnalysis:
     metrics: Metrics
     subgroups: Subgroups | None = None
     outdated: tuple[str, ...] = ()
+
+
+def analyze(
+    paths: Sequence[Path], question: TableQuestion, out: Path | None = None, *, report: bool = True
+) -> RunAnalysis | TableAnalysis:
+    """Evaluate one run folder again, or evaluate and compare tables; see the functions for each.
+
+    Raises
+    ------
+    SettingsError
+        For a run folder beside others, or with flags that belong to tables.
+    """
+    if not any(path.is_dir() for path in paths):
+        return analyze_tables(paths, question, out, report=report)
+    if len(paths) > 1:
+        raise SettingsError(
+            "A run folder is evaluated alone. To compare runs, give the tables of their predictions (…_test.csv)."
+        )
+    if out is not None or question != TableQuestion(by=question.by):
+        raise SettingsError(
+            "A run folder is evaluated again as its own settings say: of the flags only --by belongs to it; the others "
+            "belong to tables of predictions."
+        )
+    return analyze_run(paths[0], by=question.by)
 
 
 def analyze_run(path: Path, *, by: str | None = None) -> RunAnalysis:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,44 +30,13 @@ from model_aggregation.reporting.facts import ReportFacts
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.software import versions
 from model_aggregation.subgroups import Subgroups, subgroups, unknown_column, value_texts, write_subgroups
+from model_aggregation.table_question import TableQuestion
 
 PATH, LABEL, PREDICTED = "path", "correct_label", "predict_label"
 SINGLE_SET = "test"
 """The name of the set when one table is evaluated."""
 
 _SOFTWARE = ("python", "model_aggregation", "numpy", "scipy", "scikit-learn", "statsmodels")
-
-
-@dataclass(frozen=True)
-class TableQuestion:
-    """How tables of predictions are to be read and what is asked of them.
-
-    Parameters
-    ----------
-    positive
-        The positive class of two.
-    cutoff, cutoff_from
-        A value for all tables, or one table of validation predictions for each table, in their order.
-    group_column, by
-        Columns with the unit that belongs together, and with the values to repeat the evaluation for.
-    score
-        A column with a single score of any range.
-    classes
-        The classes, where the columns do not say it: other columns are then left aside.
-    selected, primary
-        Of several tables: the one that was best on validation, by name or path, and the metric that is tested.
-    """
-
-    positive: str | None = None
-    cutoff: float | None = None
-    cutoff_from: tuple[Path, ...] = ()
-    group_column: str | None = None
-    by: str | None = None
-    score: str | None = None
-    classes: tuple[str, ...] = ()
-    selected: str | None = None
-    primary: str | None = None
-    seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +61,15 @@ class _Table:
     values: Mapping[str, str]
 
 
-def analyze_tables(paths: Sequence[Path], question: TableQuestion, out: Path | None = None) -> TableAnalysis:
+def analyze_tables(
+    paths: Sequence[Path], question: TableQuestion, out: Path | None = None, *, report: bool = True
+) -> TableAnalysis:
     """Evaluate a table of predictions, or evaluate and compare several over the same images.
 
     A table has the columns ``path, correct_label`` and one of probabilities per class. With ``out`` the results are
     written to that folder: of one table those of a run, named ``test``, and a report; of several ``comparisons.csv``,
-    ``ranking.csv``, ``methods.md``, figures, and the metrics by the name of the table.
+    ``ranking.csv``, ``methods.md``, figures, and the metrics by the name of the table. Without ``report`` there are
+    neither report nor figures for papers, of several tables the metrics alone.
 
     Raises
     ------
@@ -123,7 +95,9 @@ def analyze_tables(paths: Sequence[Path], question: TableQuestion, out: Path | N
         }
     analysis = TableAnalysis(evaluations, comparison, parts)
     if out is not None:
-        _write(out, analysis, tables, question)
+        _write(RunFolder(out.resolve()), analysis, tables, question)
+        if report:
+            _write_report(out.resolve(), analysis, list(tables), question)
     return analysis
 
 
@@ -134,8 +108,9 @@ def table_names(paths: Sequence[Path]) -> list[str]:
     (['x', 'y'], ['a/x', 'b/x'])
     """
     names = [path.stem for path in paths]
-    if len(set(names)) < len(names):
-        names = [f"{path.resolve().parent.name}/{path.stem}" for path in paths]
+    longer = [f"{path.resolve().parent.name}/{path.stem}" for path in paths]
+    if len(set(names)) < len(set(longer)):
+        names = longer
     seen: Counter[str] = Counter()
     unique = []
     for name in names:
@@ -324,28 +299,30 @@ def _selected(names: Sequence[str], paths: Sequence[Path], selected: str | None)
     raise SettingsError(f"--selected {selected} is none of the tables: {', '.join(names)}.")
 
 
-def _write(out: Path, analysis: TableAnalysis, tables: Mapping[str, _Table], question: TableQuestion) -> None:
-    folder = RunFolder(out.resolve())
+def _write(folder: RunFolder, analysis: TableAnalysis, tables: Mapping[str, _Table], question: TableQuestion) -> None:
+    if analysis.subgroups is not None and question.by is not None:
+        write_subgroups(folder.subgroups_csv, question.by, analysis.subgroups)
+    if analysis.comparison is None:
+        predictions = {SINGLE_SET: next(iter(tables.values())).predictions}
+        write_results(folder, predictions, analysis.evaluations)
+        return
+    rows = [evaluation.to_table().assign(split=name) for name, evaluation in analysis.evaluations.items()]
+    table = pd.concat(rows, ignore_index=True)
+    folder.write_metrics(analysis.metrics(), table[["split", *table.columns.drop("split")]])
+
+
+def _write_report(out: Path, analysis: TableAnalysis, models: Sequence[str], question: TableQuestion) -> None:
+    comparison = analysis.comparison
     facts = ReportFacts(
-        models=tuple(tables) if analysis.comparison else (),
-        primary_metric=analysis.comparison.primary if analysis.comparison else None,
-        comparison_options=EvaluationOptions(seed=question.seed) if analysis.comparison else None,
         group_meaning=question.group_column,
         versions={name: version for name, version in versions().items() if name in _SOFTWARE},
     )
-    if analysis.comparison is not None:
-        write_comparison_report(folder.path, analysis.comparison, analysis.evaluations, facts=facts)
-    else:
-        write_evaluation_report(folder.path / "report", analysis.evaluations, facts=facts)
-    if analysis.subgroups is not None and question.by is not None:
-        write_subgroups(folder.subgroups_csv, question.by, analysis.subgroups)
-    if analysis.comparison is not None:
-        rows = [evaluation.to_table().assign(split=name) for name, evaluation in analysis.evaluations.items()]
-        table = pd.concat(rows, ignore_index=True)
-        folder.write_metrics(analysis.metrics(), table[["split", *table.columns.drop("split")]])
-    else:
-        predictions = {SINGLE_SET: next(iter(tables.values())).predictions}
-        write_results(folder, predictions, analysis.evaluations)
+    if comparison is None:
+        write_evaluation_report(out / "report", analysis.evaluations, facts=facts)
+        return
+    options = EvaluationOptions(seed=question.seed)
+    facts = replace(facts, models=tuple(models), primary_metric=comparison.primary, comparison_options=options)
+    write_comparison_report(out, comparison, analysis.evaluations, facts=facts)
 
 
 def plain_comparison(analysis: TableAnalysis) -> dict[str, Any]:

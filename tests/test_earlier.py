@@ -147,8 +147,8 @@ def test_ten_steps_and_predictions_are_those_of_plain_pytorch(tmp_path, frozen):
     torch.save(body, tmp_path / "body.pth")
     lab = Lab(
         tmp_path / "run", model="resnet18", pretrained=True, weights=str(tmp_path / "body.pth"), recipe="earlier",
-        image_size=32, epochs=5, batch_size=12, freeze=frozen, **({"thaw_at": None} if frozen else {}), augmentation="none", normalize="half",
-        test_weights="last",
+        image_size=32, epochs=5, batch_size=12, freeze=frozen, augmentation="none", normalize="half",
+        test_weights="last", **({"thaw_at": None} if frozen else {}),
     )  # fmt: skip
     plain = PlainNetwork(body)
     plain.net.fc.load_state_dict(

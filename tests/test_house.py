@@ -15,7 +15,7 @@ LAYERS = [
     ["errors"],
     ["files", "progress", "software"],
     ["evaluation"],
-    ["recipes", "setting_values"],
+    ["recipes", "setting_values", "table_question"],
     ["config"],
     ["names"],
     ["earlier_settings"],

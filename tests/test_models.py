@@ -1,5 +1,6 @@
 """Names, heads, weights and preprocessing of real small networks of both libraries."""
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -41,6 +42,17 @@ def test_the_head_is_found_and_frozen_training_moves_only_it(name, head, channel
     changed = {key for key, tensor in network.module.state_dict().items() if not torch.equal(tensor, before[key])}
     assert changed  # something learned
     assert changed <= head  # batch norm statistics included: nothing but the head moved
+
+
+@pytest.mark.parametrize("name", ["resnet18", "squeezenet1_1", "timm:test_efficientnet", "timm:efficientnet_lite0"])
+def test_a_new_head_starts_with_equal_classes(name):
+    network = built(name)
+    network.module.train()  # batch norm of an untrained body has no statistics yet
+    with torch.no_grad():
+        logits = network.module(torch.randn(8, 3, 64, 64))
+    assert logits.abs().max() < 1
+    loss = torch.nn.functional.cross_entropy(logits, torch.arange(8) % 3)
+    assert abs(loss.item() - np.log(3)) < 0.3
 
 
 def test_building_twice_gives_the_same_network():

@@ -160,6 +160,8 @@ def test_a_training_that_continues_takes_the_same_steps(tmp_path):
     again = Lab(tmp_path / "cut", epochs=4, accumulate=2, clip_gradient=1.0, augmentation="flips")
     assert again.run().history == history
     assert same(whole.weights(), again.weights())
+    for name in ("last.pth", "best.pth"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
 
 
 def test_freezing_ends_at_the_given_epoch(tmp_path):

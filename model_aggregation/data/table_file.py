@@ -1,5 +1,6 @@
 """Reading the tables that users make: CSV (UTF-8 or cp932) and Parquet, every cell of a CSV as text."""
 
+import codecs
 import csv
 import io
 import os
@@ -98,6 +99,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
 
 def _decoded(path: Path) -> str:
     data = path.read_bytes()
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise DataError(f"{path}: the text is UTF-16 (Excel's 'Unicode text'); save it as CSV in UTF-8")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:

@@ -8,14 +8,17 @@ LINEAR = (nn.Linear, nn.Conv2d)
 
 
 def fresh_head(module: nn.Module, head: frozenset[str]) -> None:
-    """Give the head torch's usual first weights, the same for every architecture.
+    """Give the head small random weights and no bias, the same for every architecture: all classes start equal.
 
-    Some libraries scale them by the number of classes: with two classes the first logits are then tens, not ones.
+    Libraries differ here by a factor of a hundred. Large first logits cost epochs, and where a ReLU follows the head
+    (SqueezeNet) they can end the learning before it began.
     """
     for name in layers_of(head):
         layer = module.get_submodule(name)
         if isinstance(layer, LINEAR):
-            layer.reset_parameters()
+            nn.init.normal_(layer.weight, std=0.01)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
 
 
 def layers_of(head: frozenset[str]) -> list[str]:

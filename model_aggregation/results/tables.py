@@ -5,6 +5,8 @@ Knows the forms only; which file is which is the run folder's matter. Old files 
 
 import csv
 import io
+import re
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -149,7 +151,21 @@ def write_confusion(path: Path, matrix: Sequence[Sequence[int]], classes: Sequen
         sheet.merge_cells(start_row=1, end_row=1, start_column=3, end_column=2 + count)
         sheet.merge_cells(start_row=3, end_row=2 + count, start_column=1, end_column=1)
     with whole_or_absent(path) as temporary:
-        book.save(temporary)
+        _save_without_times(book, temporary)
+
+
+def _save_without_times(book: Workbook, path: Path) -> None:
+    """Save a workbook without the time of writing, so that the same content gives the same bytes."""
+    saved = io.BytesIO()
+    book.save(saved)
+    with zipfile.ZipFile(saved) as parts, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as plain:
+        for name in parts.namelist():
+            content = parts.read(name)
+            if name == "docProps/core.xml":
+                content = re.sub(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", b"1980-01-01T00:00:00Z", content)
+            entry = zipfile.ZipInfo(name)  # dated 1980, the first day a zip file knows
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            plain.writestr(entry, content)
 
 
 def _put_text(cell: Cell, text: str) -> None:

@@ -25,8 +25,16 @@ class Progress:
 def save_checkpoint(path: Path, progress: Progress, parts: dict[str, Any]) -> None:
     """Store the progress and the ``state_dict()`` of each part, whole or absent."""
     content = {"progress": asdict(progress), **{name: part.state_dict() for name, part in parts.items()}}
-    with whole_or_absent(path) as temporary:
-        torch.save(content, temporary)
+    save_whole(content, path)
+
+
+def save_whole(content: Any, path: Path) -> None:
+    """Write with ``torch.save``, whole or absent; equal content gives equal bytes.
+
+    Given a path, torch would write the temporary file's name into the archive.
+    """
+    with whole_or_absent(path) as temporary, temporary.open("wb") as file:
+        torch.save(content, file)
 
 
 def load_checkpoint(path: Path, parts: dict[str, Any]) -> Progress | None:

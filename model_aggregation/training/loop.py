@@ -18,11 +18,10 @@ from model_aggregation.config import Settings
 from model_aggregation.data.augmentation import augment
 from model_aggregation.data.loading import ImageSource, training_order
 from model_aggregation.errors import TrainingError
-from model_aggregation.files import whole_or_absent
 from model_aggregation.models.build import Network, float32_head
 from model_aggregation.models.inference import predict_logits, softmax
 from model_aggregation.progress import Reporter
-from model_aggregation.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from model_aggregation.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_whole
 from model_aggregation.training.journal import Journal
 from model_aggregation.training.losses import Loss, balanced_class_weights, make_loss
 from model_aggregation.training.optimization import make_optimizer, make_schedule
@@ -259,8 +258,7 @@ def _validate(training: Training, progress: Progress, loss: Loss) -> dict[str, A
 def save_weights(network: Network, path: Path) -> None:
     """Write the network's state dict, on the CPU, whole or absent."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.module.state_dict().items()}
-    with whole_or_absent(path) as temporary:
-        torch.save(state, temporary)
+    save_whole(state, path)
 
 
 def _save_epoch_weights(training: Training, progress: Progress) -> None:
