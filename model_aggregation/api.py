@@ -7,12 +7,15 @@ from typing import Any, cast
 
 import pandas as pd
 
-from model_aggregation import engine, run_analysis
+from model_aggregation import engine
 from model_aggregation import plan as planning
-from model_aggregation.analysis import Metrics
+from model_aggregation.analysis import verbs
+from model_aggregation.analysis.external import ExternalData, evaluate_external
+from model_aggregation.analysis.run_sets import Metrics
+from model_aggregation.analysis.table_question import TableQuestion
+from model_aggregation.analysis.tables import plain_comparison
 from model_aggregation.config import Settings, make_settings, nearest
 from model_aggregation.errors import SettingsError
-from model_aggregation.external import ExternalData, evaluate_external
 from model_aggregation.names import SINGLE
 from model_aggregation.plan import Plan
 from model_aggregation.prediction import predict_folder
@@ -21,8 +24,6 @@ from model_aggregation.results import leaderboard as ranking
 from model_aggregation.results.index import Index, RebuildReport
 from model_aggregation.results.objects import Group, Run
 from model_aggregation.settings_files import read_settings
-from model_aggregation.table_analysis import plain_comparison
-from model_aggregation.table_question import TableQuestion
 
 __all__ = [
     "Group",
@@ -105,7 +106,7 @@ def analyze(
     out
         For tables: the folder to write to.
     question
-        For tables what :class:`model_aggregation.table_question.TableQuestion` knows, such as ``positive="ill"``; for a
+        For tables what ``analysis.table_question.TableQuestion`` knows, such as ``positive="ill"``; for a
         run folder only ``by``.
 
     Raises
@@ -114,8 +115,8 @@ def analyze(
         If something cannot be evaluated as asked.
     """
     paths = [Path(predictions)] if isinstance(predictions, str | Path) else [Path(path) for path in predictions]
-    analysis = run_analysis.analyze(paths, _question(question), None if out is None else Path(out))
-    if isinstance(analysis, run_analysis.RunAnalysis):
+    analysis = verbs.analyze(paths, _question(question), None if out is None else Path(out))
+    if isinstance(analysis, verbs.RunAnalysis):
         return analysis.metrics
     return analysis.metrics() if analysis.comparison is None else plain_comparison(analysis)
 
@@ -146,7 +147,7 @@ def test(  # the name of the command; pytest does not look for tests here
     """Test a finished run on other images with its frozen cutoff; returns the content of ``metrics.json``.
 
     ``external`` may give ``name``, ``group``, ``layout``, ``skip_unreadable`` and ``allow_duplicates``; see
-    :class:`model_aggregation.external.ExternalData`.
+    :class:`model_aggregation.analysis.external.ExternalData`.
     """
     known = [entry.name for entry in fields(ExternalData)]
     if unknown := [f"{name}: {nearest(name, known)}" for name in external if name not in known]:

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from lightning_fabric import Fabric
 
-from model_aggregation.analysis import evaluate_run
+from model_aggregation.analysis.run_sets import evaluate_run
 from model_aggregation.data.image_store import PixelRule, open_store
 from model_aggregation.data.loading import ImageSource, image_source
 from model_aggregation.environment import describe_environment, make_fabric, versions

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from test_training import settings_for
 
+from model_aggregation.cli.texts import _quoted, plan_parts
 from model_aggregation.forecast import Forecast, planned_files
 from model_aggregation.plan import make_plan
-from model_aggregation.texts import _quoted, plan_parts
 
 
 @pytest.mark.parametrize("name", ["a b", "a(1)", "a&b", "it's", "a;b", "$HOME", "a*"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from model_aggregation.analysis import RunSets
+from model_aggregation.analysis.run_sets import RunSets
 from model_aggregation.errors import PredictionsError
 from model_aggregation.evaluation import Evaluation, Predictions
 from model_aggregation.files import write_csv

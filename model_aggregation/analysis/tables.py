@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from model_aggregation.analysis import Metrics, write_results
+from model_aggregation.analysis.run_sets import Metrics, write_results
+from model_aggregation.analysis.subgroups import Subgroups, subgroups, unknown_column, value_texts, write_subgroups
+from model_aggregation.analysis.table_question import TableQuestion
 from model_aggregation.data.table_file import read_table
 from model_aggregation.errors import PredictionsError, ResultsError, SettingsError
 from model_aggregation.evaluation import (
@@ -29,8 +31,6 @@ from model_aggregation.reporting.evaluation_report import write_evaluation_repor
 from model_aggregation.reporting.facts import ReportFacts
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.software import versions
-from model_aggregation.subgroups import Subgroups, subgroups, unknown_column, value_texts, write_subgroups
-from model_aggregation.table_question import TableQuestion
 
 PATH, LABEL, PREDICTED = "path", "correct_label", "predict_label"
 SINGLE_SET = "test"

@@ -8,12 +8,12 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from model_aggregation.analysis.subgroups import Subgroups
+from model_aggregation.analysis.tables import TableAnalysis
+from model_aggregation.analysis.verbs import RunAnalysis
+from model_aggregation.cli.texts import metrics_parts
 from model_aggregation.evaluation import Comparison, Estimate, Evaluation, format_p
 from model_aggregation.reporting.words import metric_name
-from model_aggregation.run_analysis import RunAnalysis
-from model_aggregation.subgroups import Subgroups
-from model_aggregation.table_analysis import TableAnalysis
-from model_aggregation.texts import metrics_parts
 
 _TWO_CLASSES = ("auc", "sensitivity", "specificity", "accuracy", "balanced_accuracy")
 _MANY_CLASSES = ("balanced_accuracy", "accuracy", "macro_f1", "macro_auc")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from model_aggregation.analysis import (
+from model_aggregation.analysis.run_sets import (
     OWN_SETS,
     Metrics,
     evaluate_run,

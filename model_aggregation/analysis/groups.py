@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from model_aggregation.analysis import RunSets, log_folder_of, read_run
+from model_aggregation.analysis.run_sets import RunSets, log_folder_of, read_run
 from model_aggregation.errors import ResultsError
 from model_aggregation.evaluation import Comparison, Evaluation, EvaluationOptions, compare_predictions
 from model_aggregation.reporting.comparison_report import write_comparison_report

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_aggregation.analysis import Metrics, evaluate_run, outdated_sets, read_run, refresh_index
+from model_aggregation.analysis.run_sets import Metrics, evaluate_run, outdated_sets, read_run, refresh_index
+from model_aggregation.analysis.subgroups import Subgroups, run_subgroups, write_subgroups
+from model_aggregation.analysis.table_question import TableQuestion
+from model_aggregation.analysis.tables import TableAnalysis, analyze_tables
 from model_aggregation.errors import SettingsError
 from model_aggregation.results.run_folder import RunFolder
-from model_aggregation.subgroups import Subgroups, run_subgroups, write_subgroups
-from model_aggregation.table_analysis import TableAnalysis, analyze_tables
-from model_aggregation.table_question import TableQuestion
 
 
 @dataclass(frozen=True, eq=False)

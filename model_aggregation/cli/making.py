@@ -1,0 +1,158 @@
+"""Commands that make results: train, compare, run, plan, convert, demo."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+from rich.console import Console
+
+from model_aggregation.cli.app import app, reporter_for_console, say
+from model_aggregation.config import Options, Settings, make_settings
+
+if TYPE_CHECKING:
+    from model_aggregation.plan import Plan
+
+Flags = Annotated[Options, Parameter(name="*")]
+Models = Annotated[list[str], Parameter(consume_multiple=True, negative=())]
+
+
+@app.command
+def train(data: Path, /, *, model: str, flags: Flags = Options()) -> int:  # noqa: B008  (frozen)
+    """Train and test one model.
+
+    Parameters
+    ----------
+    data
+        Folder of images or table (.csv, .parquet) with the columns path, label.
+    model
+        torchvision:NAME or timm:NAME; a bare name belongs to --source.
+    """
+    return _execute(make_settings(data=data, model=model, **flags.given()))
+
+
+@app.command
+def compare(data: Path, /, *, models: Models, flags: Flags = Options()) -> int:  # noqa: B008
+    """Train and test several models on the same images and rank them.
+
+    Parameters
+    ----------
+    data
+        Folder of images or table (.csv, .parquet) with the columns path, label.
+    models
+        Two or more of torchvision:NAME or timm:NAME; bare names belong to --source.
+    """
+    return _execute(make_settings(data=data, models=tuple(models), **flags.given()))
+
+
+@app.command
+def run(settings: Path, /, *, flags: Flags = Options()) -> int:  # noqa: B008
+    """Do what a settings file says; flags stand above the file.
+
+    Parameters
+    ----------
+    settings
+        YAML file of settings, for one model (model:) or for a comparison (models:).
+    """
+    from model_aggregation.settings_files import read_settings
+
+    return _execute(read_settings(settings, say=reporter_for_console().message, **flags.given()))
+
+
+@app.command
+def convert(settings: Path, /, *, out: Path | None = None) -> int:
+    """Write a settings file of the earlier program in today's form, with a comment per changed meaning.
+
+    Parameters
+    ----------
+    settings
+        YAML file of the earlier program.
+    out
+        File to write; without it the text is printed.
+    """
+    from model_aggregation.files import write_text
+    from model_aggregation.settings_files import convert_file
+
+    text = convert_file(settings)
+    if out is None:
+        say(text.rstrip("\n"))
+    else:
+        write_text(out, text)
+        say(f"written: {out}")
+    return 0
+
+
+@app.command
+def plan(settings: Path, /, *, json: Path | None = None, flags: Flags = Options()) -> int:  # noqa: B008
+    """Show what a settings file would do, without doing it.
+
+    Parameters
+    ----------
+    settings
+        YAML file of settings.
+    json
+        Write the plan to this file too.
+    """
+    from model_aggregation.cli.texts import plan_parts
+    from model_aggregation.files import write_json
+    from model_aggregation.forecast import forecast
+    from model_aggregation.settings_files import read_settings
+
+    made = _plan(read_settings(settings, say=reporter_for_console().message, **flags.given()))
+    with reporter_for_console().working() as reporter:
+        forecasts = forecast(made, count=reporter.count)
+    for part in plan_parts(made, forecasts):
+        say(part)
+    if json is not None:
+        write_json(json, {**made.to_dict(), "forecast": [entry.to_dict() for entry in forecasts]})
+    say("Nothing was written." if json is None else f"written: {json}")
+    return 0
+
+
+@app.command
+def demo(folder: Path = Path("demo"), /) -> int:
+    """Compare three small networks on handwritten digits, odd against even; needs no internet.
+
+    Parameters
+    ----------
+    folder
+        Where images and results are written.
+    """
+    from model_aggregation.demo import demo_settings
+
+    return _execute(demo_settings(folder))
+
+
+def _execute(settings: Settings) -> int:
+    from model_aggregation.cli.texts import finding_lines, outcome_parts
+    from model_aggregation.engine import run as run_plan
+
+    made = _plan(settings)
+    reporter = reporter_for_console()
+    for line in finding_lines(made):
+        reporter.message(line)
+    outcome = run_plan(made, reporter)
+    for part in outcome_parts(made, outcome):
+        say(part)
+    return outcome.exit_code
+
+
+def _plan(settings: Settings) -> "Plan":
+    from model_aggregation.plan import PositiveClassError, make_plan
+
+    with reporter_for_console().working() as reporter:
+        try:
+            return make_plan(settings, count=reporter.count)
+        except PositiveClassError as needed:
+            if not sys.stdin.isatty():
+                raise
+            classes = needed.classes
+    positive = _ask_for_positive(classes)
+    with reporter_for_console().working() as reporter:
+        return make_plan(settings.model_copy(update={"positive": positive}), count=reporter.count)
+
+
+def _ask_for_positive(classes: tuple[str, ...]) -> str:
+    from rich.prompt import Prompt
+
+    return Prompt.ask("Which class is the positive one?", choices=list(classes), console=Console(stderr=True))
