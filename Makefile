@@ -21,7 +21,7 @@ demo: $(STAMP)
 	$(BIN)/python -m model_aggregation demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
