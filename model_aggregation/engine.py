@@ -11,7 +11,7 @@ from model_aggregation.experiment import execute, pixel_rule, remove_state, stor
 from model_aggregation.plan import Plan, RunPlan
 from model_aggregation.progress import Reporter
 from model_aggregation.results.index import Index
-from model_aggregation.results.locks import RunIsBusyError, run_lock
+from model_aggregation.results.locks import run_lock
 from model_aggregation.results.run_folder import RunFolder
 
 
@@ -53,12 +53,6 @@ def run(plan: Plan, reporter: Reporter | None = None) -> Outcome:
         for number, item in enumerate(plan.runs, 1):
             title = f"[{number}/{len(plan.runs)}] {item.model} → {item.run_name}"
             reporter.count("models", number - 1, len(plan.runs), f"now {number}: {item.model}", steady=False)
-            if RunFolder(item.folder).finished:
-                reporter.message(f"{title}: finished before")
-                remove_state(RunFolder(item.folder))
-                record.result(item)
-                outcome.already_there.append(item.run_name)
-                continue
             reporter.message(title)
             with reporter.working():
                 _run_one(plan, item, record, outcome)
@@ -71,34 +65,58 @@ def run(plan: Plan, reporter: Reporter | None = None) -> Outcome:
 def _run_one(plan: Plan, item: RunPlan, record: "_Record", outcome: Outcome) -> None:
     try:
         with run_lock(plan.log_folder, item.group_name, item.run_name):
-            _run_alone(plan, item, record, outcome)
-    except RunIsBusyError as error:  # its folder belongs to the other process: nothing is written there
+            # Another process may have taken or finished the run since the plan was checked.
+            problems = problems_of_run(item)
+            if problems:
+                raise ResultsError("The name was taken meanwhile:", problems)
+            if RunFolder(item.folder).finished:
+                record.reporter.message("  finished before")
+                remove_state(RunFolder(item.folder))
+                outcome.already_there.append(item.run_name)
+                record.result(item)
+            else:
+                _run_alone(plan, item, record, outcome)
+    except ResultsError as error:  # the folder belongs to somebody else: nothing is written there
         outcome.failed[item.run_name] = str(error)
         record.reporter.message(f"  {error}")
 
 
 def _run_alone(plan: Plan, item: RunPlan, record: "_Record", outcome: Outcome) -> None:
     """Execute a run that no other process is working on."""
-    problems = problems_of_run(item)  # another process may have taken the name since the plan was checked
-    if problems:
-        raise ResultsError("The name was taken meanwhile:", problems)
     record.state(item, "running")
     try:
         execute(plan, item, record.reporter)
-    except KeyboardInterrupt as error:
-        record.state(item, "interrupted")
-        raise InterruptionError(
-            f"Stopped in {item.run_name}. Finished runs and finished epochs are stored; "
-            "give the same command again to continue."
-        ) from error
-    except Exception as error:  # noqa: BLE001  (one model's failure must not end the others)
-        folder = RunFolder(item.folder)
-        folder.write_error(error)
-        outcome.failed[item.run_name] = folder.failure_reason() or str(error)
+    except (Exception, KeyboardInterrupt) as error:  # one model's failure must not end the others
+        if _was_interrupted(error):
+            record.state(item, "interrupted")
+            raise InterruptionError(
+                f"Stopped in {item.run_name}. Finished runs and finished epochs are stored; "
+                "give the same command again to continue."
+            ) from error
+        outcome.failed[item.run_name] = _note_failure(item, error)
         record.reporter.message(f"  failed: {outcome.failed[item.run_name]}")
     else:
         outcome.finished.append(item.run_name)
     record.result(item)
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Return whether Ctrl-C is behind an error; libraries may turn it into one of theirs."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _note_failure(item: RunPlan, error: BaseException) -> str:
+    """Write the error into the run folder, if it can be written at all, and return the reason in one line."""
+    folder = RunFolder(item.folder)
+    try:
+        folder.write_error(error)
+    except OSError as trouble:  # a full disk may be the very error
+        return f"{error} (error.txt could not be written: {trouble})"
+    return folder.failure_reason() or str(error)
 
 
 @dataclass(frozen=True)

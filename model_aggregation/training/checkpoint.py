@@ -6,8 +6,6 @@ from typing import Any
 
 import torch
 
-from model_aggregation.files import whole_or_absent
-
 
 @dataclass
 class Progress:
@@ -31,10 +29,17 @@ def save_checkpoint(path: Path, progress: Progress, parts: dict[str, Any]) -> No
 def save_whole(content: Any, path: Path) -> None:
     """Write with ``torch.save``, whole or absent; equal content gives equal bytes.
 
-    Given a path, torch would write the temporary file's name into the archive.
+    torch writes the file's name into the archive, so the temporary name is always the same: only the process that
+    holds the run's lock writes here. A path and no open file, because Ctrl-C in the middle of Python's own writing
+    comes out of torch as another error.
     """
-    with whole_or_absent(path) as temporary, temporary.open("wb") as file:
-        torch.save(content, file)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.part{path.suffix}")
+    try:
+        torch.save(content, temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path, parts: dict[str, Any]) -> Progress | None:
