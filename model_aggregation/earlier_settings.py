@@ -90,7 +90,7 @@ def _data(result: Conversion, value: Any, given: Mapping[str, Any]) -> None:
     result.put("data", path)
     if "sys_split" not in given:
         return
-    already = PurePosixPath(path).parts[:1] == ("cache",)
+    already = PurePosixPath(path).parts[-2:-1] == ("cache",)
     if given["sys_split"] and not already:
         result.put("layout", "classes", "sys_split: true: test 0.2 of all, then train 0.8 of the rest")
     else:
@@ -107,7 +107,7 @@ def _sys_split(result: Conversion, value: Any, given: Mapping[str, Any]) -> None
 
 def _log_folder(result: Conversion, value: Any, given: Mapping[str, Any]) -> None:  # noqa: ARG001
     parts = PurePosixPath(str(value or "log").replace("\\", "/")).parts
-    end = parts.index("log") + 1 if "log" in parts else len(parts)
+    end = len(parts) - parts[::-1].index("log") if "log" in parts else len(parts)
     result.put("log_folder", str(PurePosixPath(*parts[:end])))
     if len(parts) == end + 1:
         group = default_name(parts[end]).replace(".", "_")
@@ -126,7 +126,8 @@ def _weight_freeze(result: Conversion, value: Any, given: Mapping[str, Any]) -> 
 
 
 def _ss_label(result: Conversion, value: Any, given: Mapping[str, Any]) -> None:
-    if int(given.get("num_classes") or 2) > 2:
+    classes = given.get("num_classes")
+    if isinstance(classes, int) and classes > 2:
         result.notes["num_classes"] = f"ss_label {value!r} has no meaning for three classes and more"
         return
     if value is None:
@@ -143,7 +144,7 @@ def _loss(result: Conversion, value: Any, given: Mapping[str, Any]) -> None:  # 
         result.problems.append(
             "loss_num: 5 is CTC, which compares sequences; an image with one label has none. Choose 0 to 4."
         )
-    elif value not in _LOSSES:
+    elif isinstance(value, bool) or not isinstance(value, int) or value not in _LOSSES:
         result.problems.append(f"loss_num: expected 0 to 4, but {value!r} was given")
     else:
         note = "BCE, with the sigmoid inside: the same on logits" if value == 1 else ""

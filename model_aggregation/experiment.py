@@ -109,7 +109,7 @@ def _start_folder(plan: Plan, run: RunPlan) -> RunFolder:
     ]
     write_csv(folder.images_csv, plan.table.frame[facts])
     if run.settings.transforms is not None:
-        write_text(transforms_path(folder), run.settings.transforms.read_text(encoding="utf-8"))
+        transforms_path(folder).write_bytes(run.settings.transforms.read_bytes())  # its encoding is its own
     folder.append_status(f"model {run.model}, weights: {run.weights}")
     return folder
 

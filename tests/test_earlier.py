@@ -284,3 +284,13 @@ def test_training_validation_and_test_can_each_be_off(off, two_classes, tmp_path
         assert all(torch.equal(stored[name], tensor) for name, tensor in torch.load("w.pth").items())
     whole = torch.load(run.path / "last_model_all.pth", weights_only=False)
     assert isinstance(whole, nn.Module)
+
+
+def test_neither_tested_nor_validated_is_finished_without_numbers(two_classes, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = ma.train(
+        two_classes, "timm:test_resnet", positive="肺炎", pretrained=False, image_size=32, epochs=1, name="run",
+        tensorboard=False, cache_folder=tmp_path / "cache", quiet=True, test=False, validation=False,
+    )  # fmt: skip
+    assert (run.state, run.metrics()) == ("finished", {})
+    assert ma.leaderboard("single", tmp_path / "log")["state"].tolist() == ["finished"]

@@ -174,9 +174,12 @@ def outcome_parts(plan: Plan, outcome: Outcome) -> Iterator[RenderableType]:
         folder = RunFolder(first.folder)
         if folder.finished:
             metrics = folder.read_metrics()
-            name = "test" if "test" in metrics else "val"
-            yield from metrics_parts(name, metrics[name], brief=True)
-            yield f"All numbers: magg analyze {_quoted(first.folder)}"
+            shown = [name for name in ("test", "val") if name in metrics][:1]
+            for name in shown:
+                yield from metrics_parts(name, metrics[name], brief=True)
+                yield f"All numbers: magg analyze {_quoted(first.folder)}"
+            if not shown:
+                yield "Neither tested nor validated: there are weights and no numbers."
     else:
         yield from leaderboard_parts(leaderboard(plan.log_folder, first.group_name), width=Console().width)
         yield from _comparison_lines(plan.log_folder, first.group_name)

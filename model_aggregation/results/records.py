@@ -38,6 +38,8 @@ def run_folders(log_folder: Path) -> Iterator[RunFolder]:
 
 _EARLIER_FILES = (
     "_test.csv",
+    "_val.csv",
+    "_test_roc.png",
     "_test_p.csv",
     "_test_roc.csv",
     "_test_cm.xlsx",
@@ -90,8 +92,9 @@ def read_record(folder: RunFolder, log_folder: Path) -> RunRecord:
     group_name = group_of(folder, log_folder)
     problems: list[str] = []
     environment = _or_empty(folder.read_environment, folder.environment_json, problems)
+    before = len(problems)
     metrics = _or_empty(folder.read_metrics, folder.metrics_json, problems)
-    readable = bool(metrics) or not folder.finished
+    readable = len(problems) == before or not folder.finished
     row = {
         "group_name": group_name,
         "run_name": folder.name,
