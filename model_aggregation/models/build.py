@@ -198,7 +198,7 @@ def _skeleton(model: ModelName, classes: int, *, channels: int, image_size: int)
         try:
             with torch.device("meta"):  # shapes only, no memory
                 return make_module(model, classes, pretrained=True, **shape)
-        except (NotImplementedError, RuntimeError):  # architectures that read tensor values while being built
+        except RuntimeError:  # architectures that read tensor values while being built
             return make_module(model, classes, pretrained=True, **shape)
 
 
