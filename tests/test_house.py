@@ -27,6 +27,7 @@ LAYERS = [
     ["environment", "training"],
     ["prediction"],
     ["analysis"],
+    ["viewer"],
     ["plan"],
     ["experiment", "forecast", "continuation"],
     ["engine"],
