@@ -3,23 +3,25 @@
 A name that is taken by other settings or other data is refused with a list of what differs, before anything is done.
 """
 
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from model_aggregation.data.image_table import ImageTable
 from model_aggregation.data.splitting import write_split
 from model_aggregation.errors import ResultsError
 from model_aggregation.files import write_csv, write_json
 from model_aggregation.names import SINGLE, check_path_lengths
-from model_aggregation.plan import Plan, RunPlan
+from model_aggregation.plan import Plan
 from model_aggregation.results.run_folder import RunFolder
+from model_aggregation.run_plan import PoolPlan, RunPlan
 from model_aggregation.settings_files import settings_mapping
 
 _WITHOUT_EFFECT = frozenset({"log_folder", "cache_folder", "workers", "tensorboard", "split", "recipe", "keep_cache"})
 """Settings that change no number: a run may continue with others. What ``split`` says is compared by its images."""
 
-_PLAN_FILES = frozenset({"splits.csv", "findings.csv"})
+_BEFORE_A_RUN = frozenset({"splits.csv", "findings.csv", "error.txt"})
+"""Files that a folder may hold before its run has begun, the error of a beginning that failed among them."""
 SPLIT_COLUMNS = ["id", "label", "group", "split", "content_hash"]
 
 
@@ -31,8 +33,9 @@ def prepare_folders(plan: Plan) -> None:
     ResultsError
         Listing every difference to the runs that have these names, up to 20; or if the folder cannot be written.
     """
-    check_path_lengths(path for run in plan.runs for path in RunFolder(run.folder).all_paths(str(run.model)))
-    problems = [problem for run in plan.runs for problem in problems_of_run(run)]
+    runs = plan.all_runs
+    check_path_lengths(path for run in runs for path in RunFolder(run.folder).all_paths(str(run.model)))
+    problems = [problem for run in runs for problem in problems_of_run(run)] + _problems_of_parents(plan)
     if not problems:
         problems = _problems_of_images(plan)
     if problems:
@@ -50,7 +53,8 @@ def prepare_folders(plan: Plan) -> None:
 
 
 def _write_plan(plan: Plan) -> None:
-    write_split(plan.table, _split_path(plan))
+    for name, table in plan.split_files().items():
+        write_split(table, plan.folder / name)
     if plan.runs[0].group_name != SINGLE and not plan.settings.comparison:
         write_json(plan.folder / "plan.json", plan.to_dict())
     findings = [
@@ -61,17 +65,25 @@ def _write_plan(plan: Plan) -> None:
     write_csv(plan.folder / "findings.csv", pd.DataFrame(findings, columns=columns))
 
 
-def _split_path(plan: Plan) -> Path:
-    return plan.folder / "splits.csv"
+def _problems_of_parents(plan: Plan) -> list[str]:
+    """A name that seeds have in common is no run; with one, the model would stand in the ranking twice."""
+    parents = {run.part_of: run for run in plan.all_runs if run.part_of}
+    for pool in plan.pools:
+        parents.pop(pool.run_name, None)
+    return [
+        f"{name} is a run of its own; seeds of the same model need another comparison"
+        for name, run in parents.items()
+        if run.settings.fold is None and RunFolder(run.folder.with_name(name)).exists
+    ]
 
 
-def problems_of_run(run: RunPlan) -> list[str]:
+def problems_of_run(run: RunPlan | PoolPlan) -> list[str]:
     """Return how an existing folder contradicts the run: another kind, other settings, other input files."""
     folder = RunFolder(run.folder)
     kind_problem = _problem_of_kind(run)
     if kind_problem:
         return [kind_problem]
-    if not folder.path.is_dir() or {path.name for path in folder.path.iterdir()} <= _PLAN_FILES:
+    if not folder.path.is_dir() or {path.name for path in folder.path.iterdir()} <= _BEFORE_A_RUN:
         return []
     if not folder.settings_yaml.is_file():
         return [f"{run.run_name}: {folder.path} holds other files"]
@@ -89,7 +101,7 @@ def problems_of_run(run: RunPlan) -> list[str]:
     return problems
 
 
-def _problem_of_kind(run: RunPlan) -> str | None:
+def _problem_of_kind(run: RunPlan | PoolPlan) -> str | None:
     """A run and a group cannot share a name."""
     if run.group_name != SINGLE:
         group = run.folder.parent
@@ -109,27 +121,39 @@ def _problems_of_images(plan: Plan) -> list[str]:
     group = [run.folder for run in plan.runs]
     if plan.runs[0].group_name != SINGLE and plan.folder.is_dir():
         group = sorted(path for path in plan.folder.iterdir() if path.is_dir())
-    fingerprint = plan.table.fingerprint()
-    for folder in map(RunFolder, group):
-        if not folder.images_csv.is_file():
-            continue
-        same = folder.environment_json.is_file() and folder.read_environment().get("data_fingerprint") == fingerprint
-        if not same:
-            return _differences(
-                plan, folder.read_images(), f"{folder.name} was made with another split or other images"
-            )
-    if any(RunFolder(folder).images_csv.is_file() for folder in group) or plan.settings.split is not None:
+    there = [folder for folder in map(RunFolder, group) if folder.images_csv.is_file()]
+    for folder in there:
+        problems = _problems_of_folder(plan, folder)
+        if problems:
+            return problems
+    if there or plan.settings.split is not None:
         return []
-    path = _split_path(plan)
-    if not path.is_file():
-        return []
-    stored = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
-    return _differences(plan, stored, f"{path} was edited: give it with --split to use it")
+    for name, table in plan.split_files().items():
+        path = plan.folder / name
+        if path.is_file():
+            stored = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+            edited = _differences(table, stored, f"{path} was edited: give it with --split to use it")
+            if edited:
+                return edited
+    return []
 
 
-def _differences(plan: Plan, stored: pd.DataFrame, what: str) -> list[str]:
+def _problems_of_folder(plan: Plan, folder: RunFolder) -> list[str]:
+    """Return how the images of a run that is there differ from those that the plan has for it."""
+    facts = folder.read_environment() if folder.environment_json.is_file() else {}
+    if facts.get("members"):  # made of runs that are looked at themselves
+        return []
+    fold = facts.get("fold") or 1
+    table = plan.tables[min(fold, len(plan.tables)) - 1]
+    if facts.get("data_fingerprint") == table.fingerprint():
+        return []
+    what = f"{folder.name} was made with another split or other images"
+    return _differences(table, folder.read_images(), what) or [what]
+
+
+def _differences(table: ImageTable, stored: pd.DataFrame, what: str) -> list[str]:
     was = stored.set_index("id")
-    now = plan.table.frame[SPLIT_COLUMNS].fillna("").set_index("id")
+    now = table.frame[SPLIT_COLUMNS].fillna("").set_index("id")
     problems = [f"image {image}: new" for image in now.index.difference(was.index)]
     problems += [f"image {image}: not there any more" for image in was.index.difference(now.index)]
     both = now.index.intersection(was.index)

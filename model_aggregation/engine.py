@@ -8,11 +8,13 @@ from model_aggregation.continuation import prepare_folders, problems_of_run
 from model_aggregation.data.image_store import remove_store
 from model_aggregation.errors import ModelAggregationError, ResultsError
 from model_aggregation.experiment import execute, pixel_rule, remove_state, stored_images
-from model_aggregation.plan import Plan, RunPlan
+from model_aggregation.plan import Plan
+from model_aggregation.pooling import pool
 from model_aggregation.progress import Reporter
 from model_aggregation.results.index import Index
 from model_aggregation.results.locks import run_lock
 from model_aggregation.results.run_folder import RunFolder
+from model_aggregation.run_plan import PoolPlan, RunPlan
 
 
 class InterruptionError(ModelAggregationError):
@@ -56,13 +58,17 @@ def run(plan: Plan, reporter: Reporter | None = None) -> Outcome:
             reporter.message(title)
             with reporter.working():
                 _run_one(plan, item, record, outcome)
+                for pooled in plan.pools:
+                    if pooled.members[-1] is item:
+                        reporter.message(f"pooling {len(pooled.members)} folds → {pooled.run_name}")
+                        _run_one(plan, pooled, record, outcome)
     if not plan.settings.keep_cache:
         for item in plan.runs:
             remove_store(stored_images(plan), pixel_rule(item.preprocessing), cache_folder=item.settings.cache_folder)
     return outcome
 
 
-def _run_one(plan: Plan, item: RunPlan, record: "_Record", outcome: Outcome) -> None:
+def _run_one(plan: Plan, item: RunPlan | PoolPlan, record: "_Record", outcome: Outcome) -> None:
     try:
         with run_lock(plan.log_folder, item.group_name, item.run_name):
             # Another process may have taken or finished the run since the plan was checked.
@@ -81,11 +87,14 @@ def _run_one(plan: Plan, item: RunPlan, record: "_Record", outcome: Outcome) -> 
         record.reporter.message(f"  {error}")
 
 
-def _run_alone(plan: Plan, item: RunPlan, record: "_Record", outcome: Outcome) -> None:
+def _run_alone(plan: Plan, item: RunPlan | PoolPlan, record: "_Record", outcome: Outcome) -> None:
     """Execute a run that no other process is working on."""
     record.state(item, "running")
     try:
-        execute(plan, item, record.reporter)
+        if isinstance(item, PoolPlan):
+            pool(item)
+        else:
+            execute(plan, item, record.reporter)
     except (Exception, KeyboardInterrupt) as error:  # one model's failure must not end the others
         if _was_interrupted(error):
             record.state(item, "interrupted")
@@ -109,7 +118,7 @@ def _was_interrupted(error: BaseException | None) -> bool:
     return False
 
 
-def _note_failure(item: RunPlan, error: BaseException) -> str:
+def _note_failure(item: RunPlan | PoolPlan, error: BaseException) -> str:
     """Write the error into the run folder, if it can be written at all, and return the reason in one line."""
     folder = RunFolder(item.folder)
     try:
@@ -126,12 +135,12 @@ class _Record:
     index: Index
     reporter: Reporter
 
-    def state(self, item: RunPlan, state: str) -> None:
+    def state(self, item: RunPlan | PoolPlan, state: str) -> None:
         """Note the state of a run that has no results yet."""
         with self._said():
             self.index.set_state(item.run_name, item.group_name, state, model=str(item.model))
 
-    def result(self, item: RunPlan) -> None:
+    def result(self, item: RunPlan | PoolPlan) -> None:
         """Take over what the run folder says."""
         with self._said():
             self.index.record(item.folder)

@@ -16,16 +16,18 @@ from lightning_fabric import Fabric
 
 from model_aggregation.analysis.run_sets import evaluate_run
 from model_aggregation.data.image_store import PixelRule, open_store
+from model_aggregation.data.image_table import ImageTable
 from model_aggregation.data.loading import ImageSource, image_source
 from model_aggregation.environment import describe_environment, make_fabric, versions
 from model_aggregation.files import write_csv, write_json, write_text
 from model_aggregation.models.build import Network, Preprocessing, build_network
 from model_aggregation.models.inference import predict_logits, softmax
-from model_aggregation.plan import Plan, RunPlan
+from model_aggregation.plan import Plan
 from model_aggregation.prediction import transforms_path
 from model_aggregation.progress import Reporter
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.results.tables import predictions_table
+from model_aggregation.run_plan import RunPlan
 from model_aggregation.settings_files import settings_mapping, write_settings
 from model_aggregation.training.checkpoint import Progress, save_whole
 from model_aggregation.training.journal import Journal
@@ -77,7 +79,7 @@ def execute(plan: Plan, run: RunPlan, reporter: Reporter) -> RunFolder:
     ModelAggregationError
         What the user can act on; anything else that a library raises passes through.
     """
-    work = _Work(plan, run, _start_folder(plan, run), make_fabric(run.settings), reporter)
+    work = _Work(plan, run, _start_folder(run), make_fabric(run.settings), reporter)
     environment = _environment(work)
     work.folder.write_environment(environment)
     splits = _load_images(work)
@@ -92,22 +94,12 @@ def execute(plan: Plan, run: RunPlan, reporter: Reporter) -> RunFolder:
     return work.folder
 
 
-def _start_folder(plan: Plan, run: RunPlan) -> RunFolder:
+def _start_folder(run: RunPlan) -> RunFolder:
     folder = RunFolder(run.folder)
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.clear_error()
     write_settings(run.settings, folder.settings_yaml)
-    facts = [
-        "id",
-        "path",
-        "label",
-        "split",
-        "group",
-        *plan.table.metadata_columns,
-        "readable",
-        "content_hash",
-    ]
-    write_csv(folder.images_csv, plan.table.frame[facts])
+    write_csv(folder.images_csv, run.table.facts())
     if run.settings.transforms is not None:
         transforms_path(folder).write_bytes(run.settings.transforms.read_bytes())  # its encoding is its own
     folder.append_status(f"model {run.model}, weights: {run.weights}")
@@ -116,27 +108,34 @@ def _start_folder(plan: Plan, run: RunPlan) -> RunFolder:
 
 def _environment(work: _Work) -> dict[str, Any]:
     plan, run = work.plan, work.run
-    test = plan.splits().get("test")
+    splits = run.splits()
     return {
         "run_name": run.run_name,
         "group_name": run.group_name,
         "model": str(run.model),
         "state": "running",
         "seed": run.settings.seed,
+        "fold": run.settings.fold,
+        "folds": run.settings.folds,
+        "part_of": run.part_of,
         "precision": run.settings.precision,
         "image_size": run.preprocessing.image_size,
-        "data_fingerprint": plan.table.fingerprint(),
-        "test_fingerprint": None if test is None else replace(plan.table, frame=test).fingerprint(),
+        "data_fingerprint": run.table.fingerprint(),
+        "test_fingerprint": _fingerprint(run.table, splits.get("test")),
         "split": plan.split_origin,
         "classes": list(plan.table.classes),
         "positive": plan.positive,
         "primary_metric": plan.primary_metric,
-        "has_validation": "val" in plan.splits(),
+        "has_validation": "val" in splits,
         "inputs": dict(run.inputs),
         "findings": [f"{finding.severity}: {finding.message}" for finding in plan.findings],
         "started": _now(),
         **describe_environment(work.fabric),
     }
+
+
+def _fingerprint(table: ImageTable, part: pd.DataFrame | None) -> str | None:
+    return None if part is None else replace(table, frame=part).fingerprint()
 
 
 def _now() -> str:
@@ -147,7 +146,7 @@ def _load_images(work: _Work) -> dict[str, _Split]:
     """Return the splits that have images, each with its source of pixels."""
     plan, reporter, settings, preprocessing = work.plan, work.reporter, work.run.settings, work.run.preprocessing
     rule = pixel_rule(preprocessing)
-    tables = plan.splits()
+    tables = work.run.splits()
     store = None
     if settings.transforms is None and tables:
         store = open_store(

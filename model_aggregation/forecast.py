@@ -13,9 +13,10 @@ from model_aggregation.continuation import problems_of_run
 from model_aggregation.environment import make_fabric
 from model_aggregation.experiment import checkpoint_path
 from model_aggregation.models.build import Network, build_network
-from model_aggregation.plan import Plan, RunPlan
+from model_aggregation.plan import Plan
 from model_aggregation.prediction import transforms_path
 from model_aggregation.results.run_folder import RunFolder
+from model_aggregation.run_plan import RunPlan
 from model_aggregation.training.loop import is_frozen
 from model_aggregation.training.losses import make_loss
 
@@ -48,12 +49,24 @@ def forecast(plan: Plan, *, count: Callable[[str, int, int], None] | None = None
     The networks are made with random weights: nothing is downloaded, and the arithmetic is the same. ``count`` is
     called with what is done, how much of it, and of how much.
     """
-    forecasts = []
+    costs: dict[str, _Cost] = {}
     for number, run in enumerate(plan.runs):
         if count is not None:
             count("timing networks", number, len(plan.runs))
-        forecasts.append(_forecast_run(plan, run))
-    return forecasts
+        if str(run.model) not in costs:  # seeds and folds of a model cost the same
+            costs[str(run.model)] = _cost_of(plan, run)
+    return [_forecast_run(plan, run, costs[str(run.model)]) for run in plan.runs]
+
+
+@dataclass(frozen=True)
+class _Cost:
+    """What a network costs: its size, seconds for one image, and the epochs in which only its head is trained."""
+
+    parameters: int
+    weight_bytes: int
+    forward: float
+    step: float
+    frozen_epochs: int
 
 
 def run_state(run: RunPlan) -> str:
@@ -70,7 +83,7 @@ def run_state(run: RunPlan) -> str:
 
 def planned_files(plan: Plan, run: RunPlan) -> list[Path]:
     """Return every file that the folder of a run holds when it is finished; early stopping keeps fewer weights."""
-    folder, splits = RunFolder(run.folder), plan.splits()
+    folder, splits = RunFolder(run.folder), run.splits()
     paths = [folder.settings_yaml, folder.images_csv, folder.status_txt, folder.architecture_txt(str(run.model))]
     if run.settings.transforms is not None:
         paths.append(transforms_path(folder))
@@ -81,7 +94,7 @@ def planned_files(plan: Plan, run: RunPlan) -> list[Path]:
         paths += [folder.roc_csv(), folder.roc_png()] if plan.positive is not None else []
     paths += [folder.metrics_csv, folder.metrics_json, folder.environment_json]
     if run.folder == plan.folder:
-        paths += [plan.folder / name for name in ("splits.csv", "findings.csv")]
+        paths += [plan.folder / name for name in (*plan.split_files(), "findings.csv")]
     return paths
 
 
@@ -97,7 +110,7 @@ def _weight_files(run: RunPlan, folder: RunFolder, *, best: bool) -> Iterator[Pa
         yield from (folder.epoch_pth(epoch) for epoch in range(0, settings.epochs, settings.save_every))
 
 
-def _forecast_run(plan: Plan, run: RunPlan) -> Forecast:
+def _cost_of(plan: Plan, run: RunPlan) -> _Cost:
     fabric = make_fabric(run.settings)
     network = build_network(
         run.model,
@@ -107,18 +120,21 @@ def _forecast_run(plan: Plan, run: RunPlan) -> Forecast:
     network.module.to(fabric.device)
     forward, step = _seconds_per_image(network, run, fabric)
     frozen_epochs = sum(_planned_frozen(network, run, epoch) for epoch in range(run.settings.epochs))
-    counts = {name: len(images) for name, images in plan.splits().items()}
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in network.module.state_dict().values())
+    return _Cost(network.parameters, weights, forward, step, frozen_epochs)
+
+
+def _forecast_run(plan: Plan, run: RunPlan, cost: _Cost) -> Forecast:
+    counts = {name: len(images) for name, images in run.splits().items()}
     train, validation, test = (counts.get(name, 0) for name in ("train", "val", "test"))
     epochs = run.settings.epochs if run.settings.train else 0
-    seconds = train * (frozen_epochs * 1.1 * forward + (epochs - frozen_epochs) * step)
-    seconds += forward * (validation * (epochs + 1) + test)
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in network.module.state_dict().values())
+    seconds = train * (cost.frozen_epochs * 1.1 * cost.forward + (epochs - cost.frozen_epochs) * cost.step)
+    seconds += cost.forward * (validation * (epochs + 1) + test)
     files = planned_files(plan, run)
     kept = sum(path.suffix == ".pth" for path in files)
     state = 3 * run.settings.train  # an optimiser may hold twice the weights beside them
-    return Forecast(
-        run.run_name, run_state(run), network.parameters, round(seconds, 1), weights * (kept + state), tuple(files)
-    )
+    disk = cost.weight_bytes * (kept + state)
+    return Forecast(run.run_name, run_state(run), cost.parameters, round(seconds, 1), disk, tuple(files))
 
 
 def _planned_frozen(network: Network, run: RunPlan, epoch: int) -> bool:

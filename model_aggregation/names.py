@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import get_args
 
-from model_aggregation.config import Source
 from model_aggregation.errors import SettingsError
+from model_aggregation.options import Source
 
 SINGLE = "single"
 """What stands for the group of a run that belongs to none; no run and no group may be called so."""
@@ -169,6 +169,30 @@ def run_names(group: str, models: Sequence[str]) -> list[str]:
             [f"{', '.join(members)}: {name}" for name, members in clashes.items()],
         )
     return [check_run_name(f"{group}_{slug}") for slug in slugs]
+
+
+def member_name(name: str, seed: int | None, fold: int | None) -> str:
+    """Return the name of one seed or fold of a model's runs; None where there is only one.
+
+    >>> member_name("lungs_resnet18", 0, 1), member_name("lungs_resnet18", None, 2)
+    ('lungs_resnet18_s0_f1', 'lungs_resnet18_f2')
+    """
+    return name + ("" if seed is None else f"_s{seed}") + ("" if fold is None else f"_f{fold}")
+
+
+def parent_name(name: str, model: str, seed: int, fold: int | None) -> str | None:
+    """Return what the name of a fold or a seed says it belongs to, or None.
+
+    >>> parent_name("lungs_resnet18_s0_f1", "torchvision:resnet18", 0, 1)
+    'lungs_resnet18_s0'
+    >>> parent_name("lungs_resnet18_s0", "torchvision:resnet18", 0, None)
+    'lungs_resnet18'
+    >>> parent_name("lungs_mobileone_s0", "timm:mobileone_s0", 0, None)
+    """
+    if fold is not None:
+        return name.removesuffix(f"_f{fold}") if name.endswith(f"_f{fold}") else None
+    ending = f"_s{seed}"
+    return name.removesuffix(ending) if name.endswith(f"{model_slug(model)}{ending}") else None
 
 
 def _by_name(slugs: Sequence[str], models: Sequence[str]) -> dict[str, list[str]]:

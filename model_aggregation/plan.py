@@ -5,34 +5,23 @@ anything is done.
 """
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from model_aggregation.config import Settings, nearest
 from model_aggregation.data.augmentation import load_transforms
 from model_aggregation.data.image_table import ImageTable
 from model_aggregation.data.inspection import Finding, check, inspect
 from model_aggregation.data.scan import scan
-from model_aggregation.data.splitting import SplitRule, apply_split, split_images
+from model_aggregation.data.splitting import FoldRule, SplitRule, apply_split, fold_tables, split_images
 from model_aggregation.environment import device_choice
 from model_aggregation.errors import DataError, SettingsError
-from model_aggregation.files import file_hash
-from model_aggregation.models.build import Preprocessing, preprocessing_for, weights_file
-from model_aggregation.models.zoo import ModelName, find_models
-from model_aggregation.names import (
-    SINGLE,
-    check_group_name,
-    check_run_name,
-    default_name,
-    model_slug,
-    run_names,
-)
+from model_aggregation.models.zoo import find_models
+from model_aggregation.names import SINGLE
 from model_aggregation.results.plot_settings import PlotSettings, read_plot_settings
-from model_aggregation.settings_files import settings_mapping
+from model_aggregation.run_plan import PoolPlan, RunPlan, plan_pools, plan_runs
 
 TWO_CLASS_METRICS = ("auc", "balanced_accuracy", "accuracy", "sensitivity", "specificity", "f1", "mcc")
 MANY_CLASS_METRICS = ("balanced_accuracy", "accuracy", "macro_f1", "mcc", "macro_auc")
@@ -52,50 +41,32 @@ class PositiveClassError(SettingsError):
         )
 
 
-@dataclass(frozen=True)
-class RunPlan:
-    """One run: a model with all that is decided about it."""
-
-    run_name: str
-    group_name: str
-    folder: Path
-    model: ModelName
-    settings: Settings  # complete, for this run alone
-    preprocessing: Preprocessing
-    weights: str  # where they will come from, for people
-    inputs: Mapping[str, str]  # SHA-256 of the files beside the images: weights, transforms
-
-    @property
-    def freezes(self) -> bool:
-        """Whether only the head is trained at first."""
-        return self.settings.freeze and self.settings.pretrained and self.settings.thaw_at != 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return {
-            "run_name": self.run_name,
-            "group_name": self.group_name,
-            "folder": str(self.folder),
-            "model": str(self.model),
-            "weights": self.weights,
-            "inputs": dict(self.inputs),
-            "preprocessing": self.preprocessing.to_dict(),
-            "settings": settings_mapping(self.settings),
-        }
-
-
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Everything that is decided before the first step."""
+    """Everything that is decided before the first step.
+
+    ``tables`` holds the images with their splits: one table, or for cross-validation one per fold.
+    """
 
     settings: Settings
-    table: ImageTable
+    tables: tuple[ImageTable, ...]
     split_origin: str
     findings: tuple[Finding, ...]
     positive: str | None
     primary_metric: str
     plot: PlotSettings
     runs: tuple[RunPlan, ...]
+    pools: tuple[PoolPlan, ...] = ()
+
+    @property
+    def all_runs(self) -> tuple[RunPlan | PoolPlan, ...]:
+        """Everything that gets a run folder."""
+        return (*self.runs, *self.pools)
+
+    @property
+    def table(self) -> ImageTable:
+        """The images; their splits are those of the first run."""
+        return self.runs[0].table
 
     @property
     def folder(self) -> Path:
@@ -103,33 +74,35 @@ class Plan:
         first = self.runs[0]
         return first.folder if first.group_name == SINGLE else first.folder.parent
 
-    def splits(self) -> dict[str, pd.DataFrame]:
-        """Return the images of each split that the runs use: those that there are and that are switched on."""
-        wanted = {"train": self.settings.train, "val": self.settings.validation, "test": self.settings.test}
-        parts = {name: self.table.part(name) for name, used in wanted.items() if used}
-        return {name: part for name, part in parts.items() if len(part)}
-
     @property
     def log_folder(self) -> Path:
         """The log folder, absolute."""
         return self.settings.log_folder.resolve()
 
+    def split_files(self) -> dict[str, ImageTable]:
+        """Return the split tables to write into the folder, by file name."""
+        if self.settings.folds is None:
+            return {"splits.csv": self.tables[0]}
+        return {f"splits_f{number}.csv": table for number, table in enumerate(self.tables, 1)}
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; the images are given by counts and fingerprint."""
-        counts = self.table.counts()
         return {
             "data": str(self.table.root),
-            "data_fingerprint": self.table.fingerprint(),
+            "data_fingerprint": [table.fingerprint() for table in self.tables],
             "classes": list(self.table.classes),
             "positive": self.positive,
             "primary_metric": self.primary_metric,
             "split": self.split_origin,
-            "images": {
-                str(label): {str(split): int(n) for split, n in row.items()} for label, row in counts.iterrows()
-            },
+            "images": {name: _counts_of(table) for name, table in self.split_files().items()},
             "findings": [{"severity": f.severity, "kind": f.kind, "message": f.message} for f in self.findings],
             "runs": [run.to_dict() for run in self.runs],
+            "pooled": {pool.run_name: [member.run_name for member in pool.members] for pool in self.pools},
         }
+
+
+def _counts_of(table: ImageTable) -> dict[str, dict[str, int]]:
+    return {str(label): {str(split): int(n) for split, n in row.items()} for label, row in table.counts().iterrows()}
 
 
 Count = Callable[[str, int, int], None]
@@ -157,16 +130,21 @@ def make_plan(settings: Settings, *, count: Count | None = None) -> Plan:
         load_transforms(settings.transforms)  # what is wrong with the file is said before the images are read
     plot = _plot(settings)
     table = scan(settings.data, group=settings.group, layout=settings.layout)
+    if settings.folds is not None and "fold" in table.metadata_columns:
+        raise SettingsError(f"{settings.data} has a column 'fold', and --folds makes folds of its own; rename it.")
     positive = _positive(settings, table.classes)
     primary = _primary(settings, table.classes)
     if settings.cutoff_rule == "balanced_accuracy":
         settings = settings.model_copy(update={"cutoff_lower": plot.cutoff_ll, "cutoff_upper": plot.cutoff_ul})
-    runs = _runs(settings, models, positive, table)
+    runs = plan_runs(settings, models, positive, table)
     reading = (lambda done, total: count("reading images", done, total)) if count else None
     table = inspect(table, workers=settings.workers, progress=reading)
-    table, origin = _with_split(settings, table)
-    table, findings = check(table, skip_unreadable=settings.skip_unreadable, allow_duplicates=settings.allow_duplicates)
-    plan = Plan(settings, table, origin, tuple(findings), positive, primary, plot, runs)
+    tables, origin = _with_splits(settings, table)
+    findings = _checked(settings, tables)
+    runs = tuple(replace(run, table=tables[(run.settings.fold or 1) - 1]) for run in runs)
+    plan = Plan(
+        settings, tables, origin, tuple(findings), positive, primary, plot, runs, pools=plan_pools(settings, runs)
+    )
     _check_effects(plan)
     return plan
 
@@ -182,10 +160,12 @@ def _check_log_folder(folder: Path) -> None:
 
 def _check_effects(plan: Plan) -> None:
     """Refuse settings that this data set gives no effect."""
-    settings, splits = plan.settings, plan.splits()
+    settings, splits = plan.settings, plan.runs[0].splits()
+    made_here = plan.split_origin.startswith(MADE_HERE)
     conditions = {
-        "test_share": ("the split is made here", plan.split_origin.startswith(MADE_HERE)),
-        "train_share": ("the split is made here", plan.split_origin.startswith(MADE_HERE)),
+        "test_share": ("the split is made here", made_here),
+        "train_share": ("the split is made here", made_here),
+        "split_seed": ("the split is made here", made_here),
         "patience": ("there are validation images", "val" in splits),
         "best_by": ("there are validation images", "val" in splits),
         "cutoff_rule": ("there are two classes", plan.positive is not None),
@@ -198,13 +178,23 @@ def _check_effects(plan: Plan) -> None:
     ]
     if settings.train and "train" not in splits:
         problems.append("there are no training images; train: false tests the weights of a file")
-    if settings.best_by == "auc" and "val" in splits:
-        missing = sorted(set(plan.table.classes) - set(splits["val"]["label"]))
-        problems += [
-            f"best_by: auc needs every class among the validation images; {', '.join(missing)} is missing"
-        ] * bool(missing)
+    problems += _problems_of_validation(plan)
     if problems:
         raise SettingsError("The settings do not fit the data set:", problems)
+
+
+def _problems_of_validation(plan: Plan) -> Iterator[str]:
+    """Yield the splits in which the best epoch could not be chosen by AUC."""
+    if plan.settings.best_by != "auc":
+        return
+    for run in {id(run.table): run for run in plan.runs}.values():
+        validation = run.splits().get("val")
+        missing = sorted(set(plan.table.classes) - set(validation["label"])) if validation is not None else []
+        if missing:
+            yield (
+                f"best_by: auc needs every class among the validation images; {', '.join(missing)} is missing"
+                + (f" in fold {run.settings.fold}" if run.settings.fold else "")
+            )
 
 
 def _plot(settings: Settings) -> PlotSettings:
@@ -255,84 +245,44 @@ def _primary(settings: Settings, classes: tuple[str, ...]) -> str:
     return settings.primary_metric
 
 
-def _with_split(settings: Settings, table: ImageTable) -> tuple[ImageTable, str]:
+def _with_splits(settings: Settings, table: ImageTable) -> tuple[tuple[ImageTable, ...], str]:
+    """Return the table with its splits, for cross-validation one per fold, and in words where they come from."""
     if settings.split is not None:
-        return apply_split(table, settings.split), f"table {settings.split}"
-    if table.presplit:
-        return table, "as the data set says"
-    rule = SplitRule(settings.test_share, settings.train_share, settings.seed)
+        return (apply_split(table, settings.split),), f"table {settings.split}"
+    seed = settings.seed if settings.split_seed is None else settings.split_seed
     unit = "group" if table.has_groups else "image"
+    if settings.folds is not None:
+        return (
+            fold_tables(table, FoldRule(settings.folds, settings.train_share, seed)),
+            f"{MADE_HERE}: {settings.folds} folds, each tested once by networks trained on {settings.train_share:g} of "
+            f"the other images, the rest of them validation; stratified, by {unit}, seed {seed}",
+        )
+    if table.presplit:
+        return (table,), "as the data set says"
+    rule = SplitRule(settings.test_share, settings.train_share, seed)
     return (
-        split_images(table, rule),
+        (split_images(table, rule),),
         f"{MADE_HERE}: test {rule.test_share:g} of all, train {rule.train_share:g} of the rest, stratified, "
         f"by {unit}, seed {rule.seed}",
     )
 
 
-def _runs(settings: Settings, models: list[ModelName], positive: str | None, table: ImageTable) -> tuple[RunPlan, ...]:
-    log_folder = settings.log_folder.resolve()
-    if log_folder == table.root or log_folder.is_relative_to(table.root):
-        raise DataError(
-            f"The log folder {log_folder} lies inside the data folder {table.root}; choose --log-folder elsewhere."
-        )
-    base = default_name(settings.data.resolve().stem if settings.data.is_file() else settings.data.resolve().name)
-    if settings.is_comparison:
-        group = check_group_name(settings.name or base.replace(".", "_"))
-        names = run_names(group, [str(model) for model in models])
-    else:
-        group = check_group_name(settings.comparison) if settings.comparison else SINGLE
-        names = [settings.name or f"{base if group == SINGLE else group}_{model_slug(str(models[0]))}"]
-    plans = []
-    for model, name in zip(models, map(check_run_name, names), strict=True):
-        own = settings.model_copy(
-            update={
-                "data": settings.data.resolve(),
-                "model": str(model),
-                "models": (),
-                "name": name,
-                "comparison": None if group == SINGLE else group,
-                "positive": positive,
-                "log_folder": log_folder,
-                "plot_settings": settings.plot_settings and settings.plot_settings.resolve(),
-                "transforms": settings.transforms and settings.transforms.resolve(),
-                "split": settings.split and settings.split.resolve(),
-                "cache_folder": settings.cache_folder and settings.cache_folder.resolve(),
-                "weights": _own_weights(model, settings),
-            }
-        )
-        folder = log_folder / name if group == SINGLE else log_folder / group / name
-        plans.append(
-            RunPlan(
-                name,
-                group,
-                folder,
-                model,
-                own,
-                preprocessing_for(model, own),
-                _weights_text(model, own),
-                _inputs(model, own),
+def _checked(settings: Settings, tables: tuple[ImageTable, ...]) -> list[Finding]:
+    """Return what stands against the images, of several folds each finding once with the folds it concerns."""
+    found: dict[Finding, list[int]] = {}
+    for number, table in enumerate(tables, 1):
+        try:
+            _, findings = check(
+                table, skip_unreadable=settings.skip_unreadable, allow_duplicates=settings.allow_duplicates
             )
-        )
-    return tuple(plans)
-
-
-def _own_weights(model: ModelName, settings: Settings) -> tuple[str, ...]:
-    file = weights_file(model, settings)
-    if file is not None and not file.is_file():
-        raise SettingsError(f"--weights: the file {file} for {model} is not there.")
-    return () if file is None else (f"{model}={file.resolve()}",)
-
-
-def _weights_text(model: ModelName, settings: Settings) -> str:
-    if not settings.pretrained:
-        return "random"
-    file = weights_file(model, settings)
-    return str(file) if file else f"published by {model.source}" + (f" ({model.tag})" if model.tag else "")
-
-
-def _inputs(model: ModelName, settings: Settings) -> dict[str, str]:
-    named = {
-        "weights": weights_file(model, settings) if settings.pretrained else None,
-        "transforms": settings.transforms,
-    }
-    return {name: file_hash(path) for name, path in named.items() if path is not None}
+        except DataError as error:
+            where = f"Fold {number} of {len(tables)}: " if len(tables) > 1 else ""
+            raise DataError(f"{where}{error.message}", error.problems) from error
+        for finding in findings:
+            found.setdefault(finding, []).append(number)
+    return [
+        finding
+        if len(folds) == len(tables)
+        else replace(finding, message=f"fold {', '.join(map(str, folds))}: {finding.message}")
+        for finding, folds in found.items()
+    ]

@@ -3,8 +3,9 @@
 import pytest
 import yaml
 
-from model_aggregation.config import Options, Settings, make_settings
+from model_aggregation.config import Settings, make_settings
 from model_aggregation.errors import SettingsError
+from model_aggregation.options import Options
 from model_aggregation.settings_files import read_settings, settings_mapping, write_settings
 
 
@@ -74,7 +75,7 @@ def test_every_setting_has_a_sentence_and_survives_yaml():
     for name, field in Settings.model_fields.items():
         assert (field.description or "").endswith("."), name
     mapping = settings_mapping(make_settings(data="x", model="a"))
-    assert set(mapping) | {"models"} == set(Settings.model_fields)
+    assert set(mapping) | {"models", "seeds"} == set(Settings.model_fields)
     assert make_settings(**yaml.safe_load(yaml.safe_dump(mapping))).epochs == Options().epochs
 
 

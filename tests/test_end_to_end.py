@@ -243,7 +243,7 @@ def test_three_classes_from_yaml_in_their_published_split(three_classes, tmp_pat
     assert "parts_test_cm.xlsx" in planned
     assert not (tmp_path / "log").exists()
     plan = json.loads((tmp_path / "plan.json").read_text(encoding="utf-8"))
-    assert plan["images"]["b"] == {"train": 12, "val": 5, "test": 6}
+    assert plan["images"]["splits.csv"]["b"] == {"train": 12, "val": 5, "test": 6}
     assert plan["forecast"][0]["seconds"] > 0
     assert plan["forecast"][0]["state"] == "new"
     magg("run", "s.yaml", cwd=tmp_path)

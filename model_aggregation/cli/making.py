@@ -8,7 +8,8 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from model_aggregation.cli.app import app, reporter_for_console, say
-from model_aggregation.config import Options, Settings, make_settings
+from model_aggregation.config import Settings, make_settings
+from model_aggregation.options import Options
 
 if TYPE_CHECKING:
     from model_aggregation.plan import Plan
@@ -76,10 +77,21 @@ def convert(settings: Path, /, *, out: Path | None = None) -> int:
     text = convert_file(settings)
     if out is None:
         say(text.rstrip("\n"))
+        _say_what_is_lost(text)
     else:
         write_text(out, text)
         say(f"written: {out}")
     return 0
+
+
+def _say_what_is_lost(text: str) -> None:
+    encoding = sys.stdout.encoding or "utf-8"
+    lost = sorted(set(text) - set(text.encode(encoding, errors="ignore").decode(encoding)))
+    if lost:
+        reporter_for_console().message(
+            f"warning: {len(lost)} kinds of characters cannot be printed in {encoding} and stand as ? above. "
+            "Write the file with --out FILE, which keeps them."
+        )
 
 
 @app.command

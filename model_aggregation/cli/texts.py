@@ -17,10 +17,11 @@ from model_aggregation.engine import Outcome
 from model_aggregation.errors import ModelAggregationError
 from model_aggregation.forecast import Forecast
 from model_aggregation.names import SINGLE
-from model_aggregation.plan import Plan, RunPlan
+from model_aggregation.plan import Plan
 from model_aggregation.results.index import INDEX_NAME
 from model_aggregation.results.leaderboard import leaderboard, leaderboard_parts
 from model_aggregation.results.run_folder import RunFolder
+from model_aggregation.run_plan import RunPlan
 
 _NO_METRICS = frozenset({"cutoff"})
 _MAIN_METRICS = frozenset(
@@ -43,6 +44,7 @@ def finding_lines(plan: Plan) -> Iterator[str]:
     """Yield a line for the data set and one for each finding about it."""
     images = plan.table.counts().sum()
     counts = ", ".join(f"{split} {int(count)}" for split, count in images.items() if count)
+    counts += f" in fold {plan.runs[0].settings.fold}" if plan.runs[0].settings.fold else ""
     yield f"{len(plan.table.frame)} images, {len(plan.table.classes)} classes: {counts}; split {plan.split_origin}"
     for finding in plan.findings:
         yield f"{finding.severity}: {finding.message}"
@@ -65,7 +67,9 @@ def plan_parts(plan: Plan, forecasts: list[Forecast]) -> Iterator[RenderableType
             f"{cost.parameters / 1e6:.2f} M", duration(cost.seconds), f"{cost.disk_bytes / 2**20:.0f} MiB",
         )  # fmt: skip
     yield table
-    yield from (f"{run.model}: weights {run.weights}; input {_input_words(run)}" for run in plan.runs)
+    yield from (f"Pooled from its folds: {pool.run_name}" for pool in plan.pools)
+    inputs = (f"{run.model}: weights {run.weights}; input {_input_words(run)}" for run in plan.runs)
+    yield from dict.fromkeys(inputs)  # seeds and folds of a model share them
     total = sum(cost.seconds for cost in forecasts if cost.state != "finished")
     yield f"About {duration(total)} on this machine for what is not finished, decoding not counted."
     yield from _file_lines(plan, forecasts[0])
@@ -85,7 +89,7 @@ def _file_lines(plan: Plan, first: Forecast) -> Iterator[str]:
         names.append(f"models/{kept[0].name} … {kept[-1].name} ({len(kept)})" if kept[1:] else f"models/{kept[0].name}")
     yield "  " + ", ".join(names)
     if run.folder != plan.folder:
-        overall = ["splits.csv", "findings.csv", *([] if plan.settings.comparison else ["plan.json"])]
+        overall = [*plan.split_files(), "findings.csv", *([] if plan.settings.comparison else ["plan.json"])]
         yield f"  in {_shown(plan.folder)}: {', '.join(overall)}"
     yield f"  in {_shown(plan.log_folder)}: {INDEX_NAME}"
     if run.settings.tensorboard and run.settings.train:
@@ -152,7 +156,8 @@ def _sentences(evaluated: Mapping[str, Any]) -> Iterator[str]:
     cutoff = evaluated.get("cutoff")
     if cutoff:
         reason = f" ({cutoff['reason']})" if cutoff.get("reason") else ""
-        yield f"Positive above {cutoff['value']:.6g}; cutoff from {cutoff['source']}{reason}."
+        value = "its cutoff" if cutoff["value"] is None else f"{cutoff['value']:.6g}"
+        yield f"Positive above {value}; cutoff from {cutoff['source']}{reason}."
     yield from (f"warning: {warning}" for warning in evaluated.get("warnings", []))
 
 

@@ -25,13 +25,15 @@ _MOST_UNITS_TO_EXCHANGE = 300
 _EXCHANGE_ABOVE = 5_000  # millionths that a class may miss its share by before pairs are exchanged
 
 
-def allocate(units: Sequence[Unit], shares: Mapping[str, int]) -> list[str]:
+def allocate(units: Sequence[Unit], shares: Mapping[str, int], *, priority: Mapping[str, int] = _PRIORITY) -> list[str]:
     """Return the split of each unit, for shares in millionths. Give the units in random order.
+
+    ``priority`` weighs the splits when a class has too few units for all of them; those first in it come first.
 
     >>> allocate([(("cat", 1),)] * 5, {"train": 600_000, "val": 200_000, "test": 200_000})
     ['train', 'train', 'train', 'test', 'val']
     """
-    used = [split for split in _PRIORITY if shares[split] > 0]
+    used = [split for split in priority if shares[split] > 0]
     units_per_class = Counter(label for unit in units for label, _ in unit)
     wanted = {label: tuple(used[:number]) for label, number in units_per_class.items()}
     singles: dict[str, list[int]] = {}
@@ -42,7 +44,8 @@ def allocate(units: Sequence[Unit], shares: Mapping[str, int]) -> list[str]:
         else:
             large.append(position)
     scarce = {label: splits for label, splits in wanted.items() if len(singles.get(label, ())) < len(splits)}
-    balance = _Balance([units[position] for position in large], shares, scarce)
+    weights = {split: priority[split] for split in used}
+    balance = _Balance([units[position] for position in large], shares, scarce, weights)
     split_of = dict(zip(large, _place(balance), strict=True))
     carry = dict.fromkeys(used, 0)
     for label in sorted(singles):
@@ -55,9 +58,16 @@ def allocate(units: Sequence[Unit], shares: Mapping[str, int]) -> list[str]:
 class _Balance:
     """How many images and units of each class the splits hold, and what one more unit would do."""
 
-    def __init__(self, units: Sequence[Unit], shares: Mapping[str, int], wanted: Mapping[str, Sequence[str]]) -> None:
+    def __init__(
+        self,
+        units: Sequence[Unit],
+        shares: Mapping[str, int],
+        wanted: Mapping[str, Sequence[str]],
+        weights: Mapping[str, int],
+    ) -> None:
         self.units: list[Unit] = [(*unit, (_ALL, _size(unit))) for unit in units]
-        self.shares = {split: shares[split] for split in _PRIORITY if shares[split] > 0}
+        self.shares = {split: shares[split] for split in weights}
+        self.weights = weights
         self.wanted = wanted
         self.total: Counter[str] = Counter()
         self.images: dict[str, Counter[str]] = {split: Counter() for split in self.shares}
@@ -81,7 +91,7 @@ class _Balance:
             target = share * self.total[label]
             growth += number * (2 * (images[label] * _MILLION - target) + number * _MILLION) * _PRECISION // target
             if not held[label] and split in self.wanted.get(label, ()):
-                gained += _PRIORITY[split]
+                gained += self.weights[split]
         return gained, -growth
 
     def best(self, unit: Unit) -> str:

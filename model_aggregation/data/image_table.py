@@ -1,7 +1,7 @@
 """The table of images that everything else works from: one row per image, sorted by id."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -97,6 +97,16 @@ class ImageTable:
         columns = [*SPLITS, *(["unsplit"] if "unsplit" in table.columns else [])]
         table = table.reindex(index=list(self.classes), columns=columns, fill_value=0).astype(int)
         return table.rename_axis(index="label", columns=None)
+
+    def facts(self) -> pd.DataFrame:
+        """Return what a run writes down of its images: identity, label, split, group, metadata and content."""
+        return self.frame[
+            ["id", "path", "label", "split", "group", *self.metadata_columns, "readable", "content_hash", "pixel_hash"]
+        ]
+
+    def without_splits(self) -> "ImageTable":
+        """Return the same images with no split, such as all folds have in common."""
+        return replace(self, frame=self.frame.assign(split=""))
 
     def fingerprint(self) -> str:
         """Return a SHA-256 that changes when an image, a name, a label, a split or a group changes.

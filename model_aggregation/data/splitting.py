@@ -77,17 +77,71 @@ def split_images(table: ImageTable, rule: SplitRule) -> ImageTable:
     """
     if table.presplit:
         raise DataError("the images have splits already; an automatic split would replace them")
-    if not table.inspected:
-        raise ValueError("inspect the table before splitting it: equal pictures must stay together")
-    rows = table.readable().sort_values("id", kind="stable")  # the first id of a unit gives its hash
-    if rows.empty:
-        raise DataError(f"{table.root} holds no readable image")
-    units = _units(rows, rule.seed)
+    rows = _rows_to_split(table)
+    units = _units(rows, str(rule.seed))
     split_of_unit = np.array(allocate(units.content, rule.millionths()))
     frame = table.frame.copy()
     frame["split"] = ""
     frame.loc[rows.index, "split"] = split_of_unit[units.of_row]
     return replace(table, frame=frame)
+
+
+@dataclass(frozen=True)
+class FoldRule:
+    """How folds for cross-validation are made: their number, and the share of the rest used for training."""
+
+    folds: int
+    train_share: float = 0.8
+    seed: int = 0
+
+
+def fold_tables(table: ImageTable, rule: FoldRule) -> tuple[ImageTable, ...]:
+    """Return one table per fold: its images are test, the others are divided into train and val.
+
+    Every readable image is in test exactly once. Folds, and train and val in each, are stratified by class; groups
+    and equal pictures are kept whole.
+
+    Raises
+    ------
+    DataError
+        When the table has splits already, or fewer units (groups, images) than folds.
+    """
+    if table.presplit:
+        raise DataError(
+            f"--folds makes its own division, but {table.root} comes with splits. Give the images without them: a "
+            "folder of class folders, or a table without the column split."
+        )
+    rows = _rows_to_split(table)
+    units = _units(rows, str(rule.seed))
+    if len(units.content) < rule.folds:
+        raise DataError(
+            f"{rule.folds} folds need as many units that are not torn apart (groups, or images without one); there "
+            f"are {len(units.content)}."
+        )
+    names = [str(number) for number in range(rule.folds)]
+    shares = {name: (MILLION + number) // rule.folds for number, name in enumerate(names)}
+    fold_of_unit = np.array(allocate(units.content, shares, priority=dict.fromkeys(names, 1)))
+    fold_of_row = fold_of_unit[units.of_row]
+    share = round(rule.train_share * MILLION)
+    tables = []
+    for name in names:
+        frame = table.frame.assign(split="")
+        frame.loc[rows.index[fold_of_row == name], "split"] = "test"
+        rest = rows[fold_of_row != name]
+        others = _units(rest, f"{rule.seed}/{name}")
+        split_of_unit = np.array(allocate(others.content, {"train": share, "val": MILLION - share, "test": 0}))
+        frame.loc[rest.index, "split"] = split_of_unit[others.of_row]
+        tables.append(replace(table, frame=frame))
+    return tuple(tables)
+
+
+def _rows_to_split(table: ImageTable) -> pd.DataFrame:
+    if not table.inspected:
+        raise ValueError("inspect the table before splitting it: equal pictures must stay together")
+    rows = table.readable().sort_values("id", kind="stable")  # the first id of a unit gives its hash
+    if rows.empty:
+        raise DataError(f"{table.root} holds no readable image")
+    return rows
 
 
 def apply_split(table: ImageTable, split_file: Path) -> ImageTable:
@@ -132,7 +186,7 @@ class _Units:
     of_row: np.ndarray
 
 
-def _units(rows: pd.DataFrame, seed: int) -> _Units:
+def _units(rows: pd.DataFrame, seed: str) -> _Units:
     component = _components(rows)
     first_ids = rows["id"].groupby(component).first()
     hashes = [hashlib.sha256(f"{seed}\0{name}".encode()).digest() for name in first_ids]

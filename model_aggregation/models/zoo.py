@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import get_args
 
-from model_aggregation.config import Source, nearest
+from model_aggregation.config import nearest
 from model_aggregation.errors import ModelError
 from model_aggregation.models.imports import timm_library, torchvision_models
 from model_aggregation.models.sets import expand_sets
+from model_aggregation.options import Source
 
 SOURCES: tuple[str, ...] = get_args(Source)
 

@@ -1,0 +1,269 @@
+"""What may be set beside the data set and the models: every field is a YAML key, a flag and a line of help.
+
+Knows nothing about how settings fit together (``config``) or about what the values do.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+
+from model_aggregation.recipes import RECIPES
+from model_aggregation.setting_values import as_words, current_source, model_and_file, number_as_text, text_as_number
+
+DATA = Parameter(group="Data")
+MODEL = Parameter(group="Model")
+TRAINING = Parameter(group="Training")
+EVALUATION = Parameter(group="Evaluation")
+OUTPUT = Parameter(group="Output")
+
+Source = Literal["torchvision", "timm"]
+ImageSize = Annotated[int, Field(ge=8)] | Literal["earlier"] | None
+TrainingLoss = Literal["cross_entropy", "bce_with_logits", "multi_margin", "focal", "cosine"]
+
+
+class Options(BaseModel):
+    """Every setting that may be left out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), validate_default=True)
+
+    # --- data -----------------------------------------------------------------------------------------
+    train: Annotated[bool, DATA] = Field(
+        True, description="Train; without it the network of a --weights file is tested as it is."
+    )
+    validation: Annotated[bool, DATA] = Field(
+        True, description="Use the validation images; without them the last epoch is tested with the cutoff 0.5."
+    )
+    test: Annotated[bool, DATA] = Field(True, description="Predict and evaluate the test images.")
+    positive: Annotated[str | None, DATA, BeforeValidator(number_as_text)] = Field(
+        None,
+        description="Class counted as positive (two classes): sensitivity is the share of it that is found.",
+    )
+    group: Annotated[str | None, DATA] = Field(
+        None,
+        description="Unit that must not be torn apart, such as a patient: a column of the table, or a regular "
+        "expression on the path with a part named 'group', e.g. '(?P<group>P\\d+)_'.",
+    )
+    negative: Annotated[str | None, DATA, BeforeValidator(number_as_text)] = Field(
+        None, description="The other of two classes; only checked against the data (the specific class of before)."
+    )
+    num_classes: Annotated[int | None, DATA] = Field(
+        None, ge=2, description="Number of classes; only checked against the data."
+    )
+    layout: Annotated[Literal["auto", "classes", "splits"], DATA] = Field(
+        "auto",
+        description="How a folder is read: 'classes' = DATA/class/image, 'splits' = DATA/train/class/image; "
+        "'auto' tells them apart and stops when it cannot.",
+    )
+    split: Annotated[Path | None, DATA] = Field(
+        None, description="Table (splits.csv) that says which image is for train, val and test."
+    )
+    test_share: Annotated[float, DATA] = Field(
+        0.2, gt=0, lt=1, description="Share of all images kept for the test, when the split is made here."
+    )
+    train_share: Annotated[float, DATA] = Field(
+        0.8,
+        gt=0,
+        lt=1,
+        description="Share of the remaining images used for training; the rest is validation.",
+    )
+    split_seed: Annotated[int | None, DATA] = Field(
+        None, ge=0, lt=2**31, description="Seed of a split or of folds made here; default: the seed."
+    )
+    folds: Annotated[int | None, DATA] = Field(
+        None,
+        ge=2,
+        description="k-fold cross-validation: every image is tested once, by a network that learnt from other folds; "
+        "stratified by class, groups kept whole.",
+    )
+    fold: Annotated[int | None, DATA] = Field(None, ge=1, description="Do only this one of the folds, from 1.")
+    skip_unreadable: Annotated[bool, DATA] = Field(
+        False, description="Leave unreadable images out and record them, instead of stopping."
+    )
+    allow_duplicates: Annotated[bool, DATA] = Field(
+        False,
+        description="Go on although the same picture is in test and in another split; the report says so.",
+    )
+    channels: Annotated[Literal[1, 3], DATA, BeforeValidator(text_as_number)] = Field(
+        3, description="Channels of the network's input: 3 (colour) or 1 (grey)."
+    )
+
+    # --- model ----------------------------------------------------------------------------------------
+    source: Annotated[Source, MODEL, BeforeValidator(current_source)] = Field(
+        "torchvision", description="Library of models named without one ('pytorch' means torchvision)."
+    )
+    pretrained: Annotated[bool, MODEL] = Field(
+        True, description="Start from pretrained weights; without them from random ones."
+    )
+    weights: Annotated[
+        tuple[str, ...], MODEL, BeforeValidator(as_words), Parameter(consume_multiple=True, negative=())
+    ] = Field((), description="File of pretrained weights (.safetensors, .pth) for the only model, or MODEL=FILE.")
+    trust_pickle: Annotated[bool, MODEL] = Field(
+        False, description="Load weights from a pickled network; loading runs whatever code the file holds."
+    )
+    head: Annotated[Literal["linear", "mlp"], MODEL] = Field(
+        "linear",
+        description="The new classifier: one linear layer, or the earlier program's two with ReLU and dropout between.",
+    )
+    image_size: Annotated[ImageSize, MODEL, BeforeValidator(text_as_number)] = Field(
+        None,
+        description="Height and width in pixels that the network sees; default: the model's own; 'earlier': 224, and "
+        "299 for Inception.",
+    )
+    interpolation: Annotated[Literal["model", "nearest", "bilinear", "bicubic", "lanczos"], MODEL] = Field(
+        "model", description="How images are resized; 'model': as its weights expect."
+    )
+    normalize: Annotated[str, MODEL] = Field(
+        "model",
+        description="Mean and standard deviation: 'model' (its own), 'imagenet', 'half' (0.5 and 0.5), or numbers "
+        "for each channel as 'MEAN,…/STD,…'.",
+    )
+    transforms: Annotated[Path | None, MODEL] = Field(
+        None,
+        description="Python file with 'train' and 'val', each a callable from a PIL image to a tensor; takes the "
+        "place of resizing, augmentation and normalisation.",
+    )
+
+    # --- training -------------------------------------------------------------------------------------
+    recipe: Annotated[str, TRAINING] = Field(
+        "standard", description=f"Named set of settings to start from: {', '.join(RECIPES)}."
+    )
+    epochs: Annotated[int, TRAINING] = Field(10, ge=1, description="Passes over the training images.")
+    batch_size: Annotated[int, TRAINING] = Field(32, ge=1, description="Images per batch.")
+    accumulate: Annotated[int, TRAINING] = Field(
+        1, ge=1, description="Batches whose gradients are added up before a step."
+    )
+    optimizer: Annotated[Literal["adamw", "adam", "sgd"], TRAINING] = Field("adamw", description="Optimiser.")
+    learning_rate: Annotated[float, TRAINING] = Field(3e-4, gt=0, description="Highest learning rate.")
+    weight_decay: Annotated[float | None, TRAINING] = Field(
+        None, ge=0, description="Weight decay; default: 0.01 for adamw, 0 for adam and sgd."
+    )
+    momentum: Annotated[float, TRAINING] = Field(0.9, ge=0, lt=1, description="Momentum (sgd only).")
+    schedule: Annotated[Literal["cosine", "constant"], TRAINING] = Field(
+        "cosine", description="Course of the learning rate after the warm-up."
+    )
+    warmup_epochs: Annotated[float, TRAINING] = Field(
+        0.5, ge=0, description="Epochs in which the learning rate rises from near 0 to its highest value."
+    )
+    loss: Annotated[TrainingLoss, TRAINING] = Field(
+        "cross_entropy", description="Loss; 'bce_with_logits' takes one-hot targets."
+    )
+    label_smoothing: Annotated[float, TRAINING] = Field(
+        0.0, ge=0, lt=1, description="Label smoothing (cross_entropy only)."
+    )
+    focal_gamma: Annotated[float, TRAINING] = Field(2.0, ge=0, description="Focusing of the loss 'focal'.")
+    class_weights: Annotated[Literal["none", "balanced"], TRAINING] = Field(
+        "none", description="'balanced' weighs each class by the inverse of its share of the training images."
+    )
+    freeze: Annotated[bool, TRAINING] = Field(
+        True, description="Train only the new head at first; without pretrained weights nothing is frozen."
+    )
+    thaw_at: Annotated[int | None, TRAINING] = Field(
+        1, ge=0, description="Epoch (from 0) from which the whole network is trained; none: never."
+    )
+    frozen_batch_norm: Annotated[Literal["keep", "update"], TRAINING] = Field(
+        "keep", description="Statistics of batch norm layers that are frozen: kept, or updated by each batch."
+    )
+    drop_last: Annotated[bool, TRAINING] = Field(
+        False, description="Leave out the last batch of an epoch when it is not full."
+    )
+    augmentation: Annotated[Literal["none", "horizontal", "flips"], TRAINING] = Field(
+        "horizontal",
+        description="Random changes of training images: mirrored, or mirrored and upside down (flips).",
+    )
+    clip_gradient: Annotated[float | None, TRAINING] = Field(
+        None, gt=0, description="Largest norm of the gradient; default: no limit."
+    )
+    patience: Annotated[int | None, TRAINING] = Field(
+        None, ge=1, description="Stop after so many epochs without a better validation; default: never."
+    )
+    best_by: Annotated[Literal["loss", "accuracy", "balanced_accuracy", "auc"], TRAINING] = Field(
+        "loss", description="What makes an epoch the best, on validation images."
+    )
+    best_ties: Annotated[Literal["first", "last"], TRAINING] = Field(
+        "first", description="Which of equally good epochs is the best."
+    )
+    test_weights: Annotated[Literal["best", "last"], TRAINING] = Field(
+        "best", description="Weights that are tested: of the best epoch on validation, or of the last."
+    )
+    save_every: Annotated[int | None, TRAINING] = Field(
+        None, ge=1, description="Keep the weights of every so many epochs in models/; default: none."
+    )
+    seed: Annotated[int, TRAINING] = Field(
+        0, ge=0, lt=2**31, description="Seed of the split, the first weights, the order and the resamples."
+    )
+    seeds: Annotated[tuple[int, ...], TRAINING, Parameter(consume_multiple=True, negative=())] = Field(
+        (),
+        description="Train each model once with each of these seeds, on the same split; results stand as mean and "
+        "standard deviation, never pooled.",
+    )
+    device: Annotated[str, TRAINING] = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
+    precision: Annotated[Literal["32", "bf16", "16"], TRAINING, BeforeValidator(number_as_text)] = Field(
+        "32", description="Arithmetic: 32-bit floats, or mixed with bfloat16 or float16."
+    )
+    workers: Annotated[int | None, TRAINING] = Field(
+        None, ge=0, description="Processes that decode images; default: one per core, at most 8."
+    )
+
+    # --- evaluation -----------------------------------------------------------------------------------
+    primary_metric: Annotated[str | None, EVALUATION] = Field(
+        None,
+        description="Metric that ranks models; default: auc for two classes, balanced_accuracy for more.",
+    )
+    cutoff_on: Annotated[Literal["validation", "test"], EVALUATION] = Field(
+        "validation", description="Images that the cutoff is chosen on; 'test' makes results exploratory."
+    )
+    cutoff_rule: Annotated[
+        Literal["balanced_accuracy", "fixed", "youden", "min_sensitivity", "min_specificity", "cost"],
+        EVALUATION,
+    ] = Field("balanced_accuracy", description="How the cutoff of two classes is chosen.")
+    cutoff_value: Annotated[float, EVALUATION] = Field(0.5, ge=0, le=1, description="The cutoff for the rule 'fixed'.")
+    cutoff_target: Annotated[float, EVALUATION] = Field(
+        0.95, gt=0, lt=1, description="The rate that 'min_sensitivity' or 'min_specificity' must reach."
+    )
+    cutoff_cost: Annotated[float, EVALUATION] = Field(
+        1.0, gt=0, description="Cost of a missed positive for the rule 'cost'; a false alarm costs 1."
+    )
+    cutoff_lower: Annotated[float, EVALUATION] = Field(0.4, ge=0, le=1, description="Lowest cutoff allowed.")
+    cutoff_upper: Annotated[float, EVALUATION] = Field(0.6, ge=0, le=1, description="Highest cutoff allowed.")
+    plot_settings: Annotated[Path | None, EVALUATION] = Field(
+        None, description="YAML with title, xlabel, ylabel, cutoff_ll and cutoff_ul of the ROC figure."
+    )
+
+    # --- output ---------------------------------------------------------------------------------------
+    name: Annotated[str | None, OUTPUT, BeforeValidator(number_as_text)] = Field(
+        None,
+        description="Name of the run, for a comparison of the group; default: made from the data folder.",
+    )
+    comparison: Annotated[str | None, OUTPUT, BeforeValidator(number_as_text)] = Field(
+        None, description="Existing or new comparison (group) that a single run is put into."
+    )
+    log_folder: Annotated[Path, OUTPUT] = Field(Path("log"), description="Folder that holds all results.")
+    cache_folder: Annotated[Path | None, OUTPUT] = Field(
+        None, description="Folder for decoded images; default: the user's cache folder."
+    )
+    keep_cache: Annotated[bool, OUTPUT] = Field(
+        True, description="Keep the decoded images for other runs; without it they are removed afterwards."
+    )
+    whole_model: Annotated[bool, OUTPUT] = Field(
+        False, description="Also store the whole network as a pickle (last_model_all.pth, best_model_all.pth)."
+    )
+    tensorboard: Annotated[bool, OUTPUT] = Field(True, description="Write TensorBoard events to runs/.")
+
+    @field_validator(
+        "thaw_at", "patience", "clip_gradient", "save_every", "weight_decay", "workers", "image_size", "num_classes",
+        "split_seed", "folds", "fold",
+        mode="before",
+    )  # fmt: skip
+    @classmethod
+    def _none_is_nothing(cls, value: Any) -> Any:
+        return None if isinstance(value, str) and value.lower() in ("none", "null") else value
+
+    def weights_by_model(self) -> dict[str, Path]:
+        """Return the file of weights for each model named in ``weights``; the name is empty for the only model."""
+        return dict(model_and_file(word) for word in self.weights)
+
+    def given(self) -> dict[str, Any]:
+        """Return only the settings that were given, not the defaults."""
+        return {key: getattr(self, key) for key in self.model_fields_set}
