@@ -17,7 +17,7 @@ from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.run_plan import PoolPlan, RunPlan
 from model_aggregation.settings_files import settings_mapping
 
-_WITHOUT_EFFECT = frozenset({"log_folder", "cache_folder", "workers", "tensorboard", "split", "recipe", "keep_cache"})
+_WITHOUT_EFFECT = frozenset({"log_folder", "cache_folder", "workers", "tensorboard", "split", "recipe", "keep_cache", "cache_limit"})
 """Settings that change no number: a run may continue with others. What ``split`` says is compared by its images."""
 
 _BEFORE_A_RUN = frozenset({"splits.csv", "findings.csv", "error.txt"})

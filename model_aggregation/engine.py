@@ -1,13 +1,13 @@
 """Where the runs of a plan execute: here, one after the other. What finished stays; the same command continues."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from model_aggregation.continuation import prepare_folders, problems_of_run
-from model_aggregation.data.image_store import remove_store
+from model_aggregation.data.image_store import open_stores, remove_store
 from model_aggregation.errors import ModelAggregationError, ResultsError
-from model_aggregation.experiment import execute, pixel_rule, remove_state, stored_images
+from model_aggregation.experiment import cache_of, execute, pixel_rule, remove_state, stored_images
 from model_aggregation.plan import Plan
 from model_aggregation.pooling import pool
 from model_aggregation.progress import Reporter
@@ -52,6 +52,7 @@ def run(plan: Plan, reporter: Reporter | None = None) -> Outcome:
     record = _Record(Index(plan.log_folder), reporter)
     outcome = Outcome()
     with reporter.working():
+        _decode_once(plan, reporter)
         for number, item in enumerate(plan.runs, 1):
             title = f"[{number}/{len(plan.runs)}] {item.model} → {item.run_name}"
             reporter.count("models", number - 1, len(plan.runs), f"now {number}: {item.model}", steady=False)
@@ -64,8 +65,25 @@ def run(plan: Plan, reporter: Reporter | None = None) -> Outcome:
                         _run_one(plan, pooled, record, outcome)
     if not plan.settings.keep_cache:
         for item in plan.runs:
-            remove_store(stored_images(plan), pixel_rule(item.preprocessing), cache_folder=item.settings.cache_folder)
+            remove_store(stored_images(plan), pixel_rule(item.preprocessing), cache=cache_of(item.settings))
     return outcome
+
+
+def _decode_once(plan: Plan, reporter: Reporter) -> None:
+    """Make the image stores of all runs in one pass over the files; what fails here is each run's own failure later."""
+    waiting = [run for run in plan.runs if not RunFolder(run.folder).finished and run.settings.transforms is None]
+    rules = list(dict.fromkeys(pixel_rule(run.preprocessing) for run in waiting))
+    if len(rules) < 2:  # a single size is made by the first run
+        return
+    sizes = ", ".join(str(rule.image_size) for rule in rules)
+    with suppress(ModelAggregationError, OSError):
+        open_stores(
+            stored_images(plan),
+            rules,
+            cache=cache_of(plan.settings),
+            workers=plan.settings.workers,
+            progress=lambda done, total: reporter.count(f"decoding images at {sizes} px", done, total),
+        )
 
 
 def _run_one(plan: Plan, item: RunPlan | PoolPlan, record: "_Record", outcome: Outcome) -> None:

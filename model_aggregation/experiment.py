@@ -15,9 +15,12 @@ import torch
 from lightning_fabric import Fabric
 
 from model_aggregation.analysis.run_sets import evaluate_run
-from model_aggregation.data.image_store import PixelRule, open_store
+from model_aggregation.config import Settings
+from model_aggregation.data.image_cache import Cache, default_cache_folder
+from model_aggregation.data.image_store import open_store
 from model_aggregation.data.image_table import ImageTable
 from model_aggregation.data.loading import ImageSource, image_source
+from model_aggregation.data.pixels import PixelRule
 from model_aggregation.environment import describe_environment, make_fabric, versions
 from model_aggregation.files import write_csv, write_json, write_text
 from model_aggregation.models.build import Network, Preprocessing, build_network
@@ -152,7 +155,7 @@ def _load_images(work: _Work) -> dict[str, _Split]:
         store = open_store(
             stored_images(plan),
             rule,
-            cache_folder=settings.cache_folder,
+            cache=cache_of(settings),
             workers=settings.workers,
             progress=lambda done, total: reporter.count(f"decoding images at {rule.image_size} px", done, total),
         )
@@ -164,6 +167,11 @@ def _load_images(work: _Work) -> dict[str, _Split]:
         for name, table in tables.items()
     }
     return {name: _Split(table, sources[name]) for name, table in tables.items()}
+
+
+def cache_of(settings: Settings) -> Cache:
+    """Return where decoded images are kept, and how many bytes of them."""
+    return Cache(settings.cache_folder or default_cache_folder(), settings.cache_limit)
 
 
 def pixel_rule(preprocessing: Preprocessing) -> PixelRule:

@@ -10,7 +10,7 @@ import torch
 from model_aggregation.config import Settings
 from model_aggregation.data.decoding import IMAGE_SUFFIXES
 from model_aggregation.data.folder_walk import walk_folder
-from model_aggregation.data.image_store import PixelRule
+from model_aggregation.data.pixels import PixelRule
 from model_aggregation.data.inspection import describe_file
 from model_aggregation.data.loading import image_source
 from model_aggregation.environment import make_fabric

@@ -46,6 +46,8 @@ def load_transforms(path: Path) -> dict[str, Transform]:
     module = importlib.util.module_from_spec(specification)
     try:
         specification.loader.exec_module(module)
+    except SyntaxError as error:
+        raise SettingsError(f"transforms: running {path} failed: {_advice(path)}{error}") from error
     except Exception as error:
         raise SettingsError(f"transforms: running {path} failed: {type(error).__name__}: {error}") from error
     given = getattr(module, "use_transform", None) or vars(module)
@@ -57,3 +59,15 @@ def load_transforms(path: Path) -> dict[str, Transform]:
             f"callable from a PIL image to a tensor; missing or not callable: {', '.join(missing)}."
         )
     return found  # type: ignore[return-value]
+
+
+def _advice(path: Path) -> str:
+    """Return what to do if it is the encoding that Python stumbles over."""
+    try:
+        importlib.util.decode_source(path.read_bytes())
+    except (UnicodeDecodeError, SyntaxError):
+        return (
+            "its text is not UTF-8, which Python expects. In an editor save it as UTF-8; or, if it is in cp932 (Shift "
+            "JIS), put # -*- coding: cp932 -*- as its first line. Python said: "
+        )
+    return ""

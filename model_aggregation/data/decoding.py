@@ -119,13 +119,30 @@ def read_bytes(path: Path | str) -> bytes:
         raise DataError(f"{path}: cannot be read: {text}") from reason
 
 
-def decode_bytes(data: bytes, path: Path | str, *, channels: Channels) -> DecodedImage:
-    """Decode the content of one image file, as :func:`open_image`; ``path`` is only for the message."""
+def reduction(data: bytes, enough_px: int) -> int:
+    """Return by how much a JPEG may be reduced in decoding and still have ``enough_px`` each way: 1, 2, 4 or 8."""
+    if not data.startswith(b"\xff\xd8"):
+        return 1
+    try:
+        shorter = min(_open(data).size)
+    except Exception:  # noqa: BLE001 - decoding says what is wrong with it
+        return 1
+    return next((factor for factor in (8, 4, 2) if shorter // factor >= enough_px), 1)
+
+
+def decode_bytes(data: bytes, path: Path | str, *, channels: Channels, reduced: int = 1) -> DecodedImage:
+    """Decode the content of one image file, as :func:`open_image`; ``path`` is only for the message.
+
+    ``reduced`` is what :func:`reduction` allows: a JPEG is decoded at that fraction of its size, from the lower
+    frequencies alone.
+    """
     if channels not in (1, 3):
         raise ValueError(f"images have 1 or 3 channels here, not {channels!r}")
     try:
         image = _open(data)
         mode, image_format = image.mode, image.format or ""
+        if reduced > 1:
+            image.draft(None, (image.width // reduced, image.height // reduced))
         image.load()
         orientation = _orientation(image)
         eight_bit = to_eight_bit(image, channels=channels)

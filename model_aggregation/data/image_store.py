@@ -1,50 +1,31 @@
-"""Images decoded once: a memory-mapped array of uint8 pixels, shared by all models, epochs and runs.
+"""Images decoded once: memory-mapped arrays of uint8 pixels, shared by all models, epochs, runs and processes.
 
 The key of a store is the content of its files and the rule that made its pixels, so a changed image makes another
-store and a renamed one does not. A store is whole or absent: it is built under a temporary name and renamed.
+store and a renamed one does not. A store is whole or absent: it is built under a temporary name and renamed, one
+builder at a time; a build that was stopped goes on where it was.
 """
 
 import hashlib
+import json
 import os
-import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from platformdirs import user_cache_path
+from filelock import FileLock
 
-from model_aggregation.data.decoding import open_image, resize_image
-from model_aggregation.data.parallel import map_files
+from model_aggregation.data import image_cache
+from model_aggregation.data.image_cache import Cache
+from model_aggregation.data.pixels import PixelRule
+from model_aggregation.data.store_building import Build, checksum, fill
+from model_aggregation.files import read_json, write_json
 
-_FORMAT = "1"  # part of the key: raise it when decoding or resizing changes a pixel
-_FILES_PER_CHUNK = 64
-_RESERVE_BYTES = 500 * 2**20  # disk space that a store leaves free
+_FORMAT = "2"  # part of the key: raise it when decoding or resizing changes a pixel
 
-
-@dataclass(frozen=True)
-class PixelRule:
-    """How a file becomes an array: channels, squashed to a square of ``image_size`` pixels, interpolation."""
-
-    image_size: int
-    channels: int
-    interpolation: str
-
-    @property
-    def bytes_per_image(self) -> int:
-        """Bytes of one image in the store."""
-        return self.image_size * self.image_size * self.channels
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """Neighbouring rows of a store: the first row and the files, in order."""
-
-    start: int
-    files: tuple[str, ...]
-    rule: PixelRule
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,49 +40,52 @@ class ImageStore:
         return np.array([self.rows[content_hash] for content_hash in content_hashes], dtype=np.int64)
 
 
-def decode_to_rule(path: str, rule: PixelRule) -> np.ndarray:
-    """Decode one file to (H, W, C) uint8 by ``rule``."""
-    image = open_image(Path(path), channels=rule.channels)  # type: ignore[arg-type]
-    image = resize_image(image, (rule.image_size, rule.image_size), rule.interpolation)
-    return np.array(image, dtype=np.uint8).reshape(rule.image_size, rule.image_size, rule.channels)
-
-
 def open_store(
     images: pd.DataFrame,
     rule: PixelRule,
     *,
-    cache_folder: Path | None = None,
+    cache: Cache | None = None,
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> ImageStore | None:
-    """Return the store of ``images`` (columns ``path``, ``content_hash``), building it where it is missing.
+    """Return the store of ``images`` by one rule; see :func:`open_stores`."""
+    return open_stores(images, [rule], cache=cache, workers=workers, progress=progress)[rule]
 
-    Returns None when the disk has no room for it; then images are decoded as they are needed.
+
+def open_stores(
+    images: pd.DataFrame,
+    rules: Sequence[PixelRule],
+    *,
+    cache: Cache | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> dict[PixelRule, ImageStore | None]:
+    """Return the stores of ``images`` (columns ``path``, ``content_hash``); what is missing is built in one pass.
+
+    None stands for a store that the disk or the cache's limit has no room for: such images are decoded as they are
+    needed.
+
+    Raises
+    ------
+    DataError
+        When an image cannot be read any more; what was decoded before is kept for the next attempt.
     """
-    unique = _unique(images)
+    cache = cache or Cache()
+    unique = images.drop_duplicates("content_hash").sort_values("content_hash")
     hashes = unique["content_hash"].tolist()
-    path = _store_path(hashes, rule, cache_folder)
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(path.parent).free < len(hashes) * rule.bytes_per_image + _RESERVE_BYTES:
-            return None
-        _build(path, unique["path"].tolist(), rule, workers=workers, progress=progress)
-    pixels = np.load(path, mmap_mode="r")
-    return ImageStore(pixels, {content_hash: row for row, content_hash in enumerate(hashes)})
+    paths = {rule: cache.folder / f"{_key(hashes, rule)}.npy" for rule in dict.fromkeys(rules)}
+    opened = {rule: _opened(path, hashes, rule) for rule, path in paths.items()}
+    missing = {rule: path for rule, path in paths.items() if opened[rule] is None}
+    if missing:
+        _build(missing, unique, cache, workers=workers, progress=progress)
+        opened |= {rule: _opened(path, hashes, rule) for rule, path in missing.items()}
+    return opened
 
 
-def remove_store(images: pd.DataFrame, rule: PixelRule, *, cache_folder: Path | None = None) -> None:
+def remove_store(images: pd.DataFrame, rule: PixelRule, *, cache: Cache | None = None) -> None:
     """Remove the store of ``images``, if there is one."""
-    _store_path(_unique(images)["content_hash"].tolist(), rule, cache_folder).unlink(missing_ok=True)
-
-
-def _unique(images: pd.DataFrame) -> pd.DataFrame:
-    return images.drop_duplicates("content_hash").sort_values("content_hash")
-
-
-def _store_path(hashes: list[str], rule: PixelRule, cache_folder: Path | None) -> Path:
-    folder = cache_folder or user_cache_path("model_aggregation") / "images"
-    return folder / f"{_key(hashes, rule)}.npy"
+    hashes = sorted(set(images["content_hash"]))
+    image_cache.remove((cache or Cache()).folder / f"{_key(hashes, rule)}.npy")
 
 
 def _key(hashes: list[str], rule: PixelRule) -> str:
@@ -111,45 +95,61 @@ def _key(hashes: list[str], rule: PixelRule) -> str:
     return digest.hexdigest()[:32]
 
 
-def _build(
-    path: Path,
-    files: list[str],
-    rule: PixelRule,
-    *,
-    workers: int | None,
-    progress: Callable[[int, int], None] | None,
-) -> None:
-    temporary = path.with_suffix(f".{os.getpid()}.part.npy")
-    shape = (len(files), rule.image_size, rule.image_size, rule.channels)
+def _shape(count: int, rule: PixelRule) -> tuple[int, int, int, int]:
+    return (count, rule.image_size, rule.image_size, rule.channels)
+
+
+def _opened(path: Path, hashes: list[str], rule: PixelRule) -> ImageStore | None:
+    """Return a store that is there and whole; a damaged one is removed."""
     try:
-        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-        del array  # every writer maps the file itself
-        starts = range(0, len(files), _FILES_PER_CHUNK)
-        chunks = [_Chunk(start, tuple(files[start : start + _FILES_PER_CHUNK]), rule) for start in starts]
-        _fill(temporary, chunks, workers=workers, progress=progress)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        facts = read_json(path.with_suffix(".json"))
+        pixels = np.load(path, mmap_mode="r")
+        whole = pixels.shape == _shape(len(hashes), rule) and _chunks_agree(pixels, facts["checksums"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, json.JSONDecodeError):
+        whole = False
+    if not whole:
+        image_cache.remove(path)
+        return None
+    os.utime(path.with_suffix(".json"))  # used now: others leave the cache first
+    return ImageStore(pixels, {content_hash: row for row, content_hash in enumerate(hashes)})
 
 
-def _fill(
-    temporary: Path,
-    chunks: list[_Chunk],
+def _chunks_agree(pixels: np.ndarray, checksums: list[int]) -> bool:
+    """Compare the first, a middle and the last chunk with what was written."""
+    looked_at = {0, len(checksums) // 2, len(checksums) - 1} if checksums else set()
+    return all(checksum(pixels, n) == checksums[n] for n in looked_at)
+
+
+def _build(
+    missing: dict[PixelRule, Path],
+    unique: pd.DataFrame,
+    cache: Cache,
     *,
     workers: int | None,
-    progress: Callable[[int, int], None] | None,
+    progress: Progress | None,
 ) -> None:
-    total = sum(len(chunk.files) for chunk in chunks)
-    done = 0
-    for written in map_files(partial(_write_rows, temporary), chunks, files=total, workers=workers):
-        done += written
-        if progress:
-            progress(done, total)
+    """Build the stores that there is room for; whoever comes second waits for the first and finds them there."""
+    cache.folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as locks:
+        for path in sorted(missing.values()):
+            locks.enter_context(FileLock(path.with_suffix(".lock")))
+        builds = []
+        for rule, path in missing.items():
+            if path.exists() or not cache.make_room(len(unique) * rule.bytes_per_image, keep=missing.values()):
+                continue
+            builds.append(Build(path, rule, _shape(len(unique), rule)))
+        checksums = fill(builds, unique["path"].tolist(), workers=workers, progress=progress) if builds else []
+        for build, chunks in zip(builds, checksums, strict=True):
+            facts = {"images": len(unique), "rule": asdict(build.rule), "of": _origin(unique), "checksums": chunks}
+            write_json(build.path.with_suffix(".json"), facts)
+            build.finish()
 
 
-def _write_rows(temporary: Path, chunk: _Chunk) -> int:
-    array = np.load(temporary, mmap_mode="r+")
-    for row, file in enumerate(chunk.files, chunk.start):
-        array[row] = decode_to_rule(file, chunk.rule)
-    array.flush()
-    return len(chunk.files)
+def _origin(images: pd.DataFrame) -> str:
+    """Return the folder that all images lie in, for people."""
+    try:
+        return os.path.commonpath([os.path.dirname(path) for path in images["path"]])  # noqa: PTH120
+    except ValueError:  # on several drives
+        return str(images["path"].iloc[0])

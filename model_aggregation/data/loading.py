@@ -17,7 +17,8 @@ from torch import Tensor
 
 from model_aggregation.data.augmentation import load_transforms
 from model_aggregation.data.decoding import open_image
-from model_aggregation.data.image_store import ImageStore, PixelRule, decode_to_rule
+from model_aggregation.data.image_store import ImageStore
+from model_aggregation.data.pixels import PixelRule, decode_to_rule
 from model_aggregation.errors import DataError
 
 
