@@ -132,6 +132,7 @@ def _question(given: dict[str, Any]) -> TableQuestion:
             **given,
             "cutoff_from": tuple(Path(path) for path in files),
             "classes": tuple(given.get("classes") or ()),
+            "plot_settings": Path(given["plot_settings"]) if given.get("plot_settings") else None,
         }
     )
 

@@ -3,37 +3,79 @@
 Every key is mapped, none is ignored, and what means something else today is said in a note.
 """
 
+import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
-from typing import Any
+from datetime import date
+from pathlib import PurePath, PurePosixPath
+from typing import Any, NamedTuple
 
 from model_aggregation.config import Settings, nearest
 from model_aggregation.errors import SettingsError
-from model_aggregation.names import default_name
+from model_aggregation.names import check_group_name, check_run_name, normalised
+from model_aggregation.setting_values import current_source
 
 MARKS = frozenset({"run_name", "data_dir", "model_name", "weight_freeze", "ss_label", "loss_num", "sys_split", "lr"})
 """Keys that only the earlier program had; one of them makes a file its settings."""
 
 _LOSSES = {0: "cross_entropy", 1: "bce_with_logits", 2: "multi_margin", 3: "bce_with_logits", 4: "cosine"}
-_SHARED = frozenset({"device", "source", "num_classes", "batch_size", "pretrained", "log_folder"})
+_CTC = 5
+_RECIPE_NOTE = (
+    "trains as the earlier program did: Adam at a constant rate, flips, mean and deviation 0.5, drop_last, best by "
+    "accuracy, head of two layers"
+)
 
 
 @dataclass
 class Conversion:
-    """Settings in today's words, and for each the note that belongs beside it."""
+    """Settings in today's words, for each the note that belongs beside it, and the earlier key it came from.
 
+    ``given`` are the keys of the file, ``above`` the settings that stand above it (flags), in today's words.
+    """
+
+    given: Mapping[str, Any]
+    above: Mapping[str, Any]
     settings: dict[str, Any] = field(default_factory=lambda: {"recipe": "earlier"})
     notes: dict[str, str] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
+    converting: str = ""
 
     def put(self, key: str, value: Any, note: str = "") -> None:
         """Set a value; two keys of the file may not fight over one setting."""
         if key in self.settings and self.settings[key] != value:
-            self.problems.append(f"{key}: given twice, as {self.settings[key]!r} and {value!r}")
+            self.problems.append(f"{key}: given twice, as {shown(self.settings[key])} and {shown(value)}")
         self.settings[key] = value
+        self.origins[key] = self.converting
         if note:
             self.notes[key] = note
+
+    def in_force(self, key: str, earlier: str = "", default: Any = None) -> Any:
+        """Return the value of a setting, wherever it is given: by a flag, by today's key or by the earlier one."""
+        for source, name in ((self.above, key), (self.given, key), (self.given, earlier)):
+            if name in source:
+                return source[name]
+        return default
+
+    def sentences(self) -> list[str]:
+        """Return the notes for people, each with the earlier key; what a flag decides needs none."""
+        lines = []
+        for key, note in self.notes.items():
+            origin = self.origins.get(key) or key
+            renamed = "" if origin == key else f"{origin} is now "
+            line = f"earlier settings: {renamed}{key}: {shown(self.settings[key])} ({note})"
+            lines += [line] * (key not in self.above)
+        return lines
+
+
+def shown(value: Any) -> str:
+    """Return a value as it stands in a YAML file.
+
+    >>> shown(True), shown(None), shown("false"), shown(["ng", 1])
+    ('true', 'null', '"false"', '["ng", 1]')
+    """
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def is_earlier(given: Mapping[str, Any]) -> bool:
@@ -41,8 +83,11 @@ def is_earlier(given: Mapping[str, Any]) -> bool:
     return bool(MARKS & given.keys())
 
 
-def convert_earlier(given: Mapping[str, Any]) -> Conversion:
+def convert_earlier(given: Mapping[str, Any], above: Mapping[str, Any] | None = None) -> Conversion:
     """Return the settings of the earlier program in today's words; today's own keys may stand among them.
+
+    ``above`` are settings that stand above the file; they are not part of the result, but what the file means may
+    depend on them.
 
     Raises
     ------
@@ -52,142 +97,227 @@ def convert_earlier(given: Mapping[str, Any]) -> Conversion:
     >>> convert_earlier({"model_name": "ResNet18", "epoch": 3, "lr": 1e-4}).settings["model"]
     'resnet18'
     """
-    result = Conversion()
+    result = Conversion(given, above or {}, notes={"recipe": _RECIPE_NOTE})
     for key, value in given.items():
-        if key in _CONVERTERS:
-            _CONVERTERS[key](result, value, given)
-        elif key in Settings.model_fields and key not in MARKS:
+        result.converting = key
+        if key in _KEYS:
+            _convert(result, key, value)
+        elif key in Settings.model_fields:
             result.put(key, value)
         else:
-            result.problems.append(f"{key}: unknown; {nearest(key, [*_CONVERTERS, *Settings.model_fields])}")
-    result.notes["recipe"] = (
-        "the earlier program's training: Adam at a constant rate, flips, mean and deviation 0.5, drop_last, best by "
-        "accuracy, head of two layers"
-    )
-    if "cutoff_on" not in result.settings:
-        result.put(
-            "cutoff_on", "validation", "the earlier program chose the cutoff on the test images: cutoff_on: test"
-        )
+            result.problems.append(f"{key}: unknown; {nearest(key, [*_KEYS, *Settings.model_fields])}")
+    result.converting = ""
+    _say_cutoff(result)
     if result.problems:
         raise SettingsError("The settings of the earlier program cannot be used:", result.problems)
     return result
 
 
-Converter = Callable[[Conversion, Any, Mapping[str, Any]], None]
-
-
-def _renamed(key: str, note: str = "") -> Converter:
-    return lambda result, value, _given: result.put(key, value, note)
-
-
-def _run_name(result: Conversion, value: Any, given: Mapping[str, Any]) -> None:  # noqa: ARG001
-    name = default_name(str(value))
-    result.put("name", name, "" if name == str(value) else f"'{value}' is not allowed as a name any more")
-
-
-def _data(result: Conversion, value: Any, given: Mapping[str, Any]) -> None:
-    path = str(value).replace("\\", "/")
-    result.put("data", path)
-    if "sys_split" not in given:
+def _convert(result: Conversion, key: str, value: Any) -> None:
+    rule = _KEYS[key]
+    if rule.fits(value):
+        rule.convert(result, value)
         return
-    already = PurePosixPath(path).parts[-2:-1] == ("cache",)
-    if given["sys_split"] and not already:
-        result.put("layout", "classes", "sys_split: true: test 0.2 of all, then train 0.8 of the rest")
+    quotes = "; put it in quotes" if rule.expected == _TEXT[0] and isinstance(value, bool | float | date) else ""
+    result.problems.append(f"{key}: expected {rule.expected}, but {shown(value)} was given{quotes}")
+
+
+def _say_cutoff(result: Conversion) -> None:
+    classes = result.in_force("num_classes", default=2)
+    if "cutoff_on" in result.settings or (isinstance(classes, int) and classes > 2):
+        return
+    note = "the earlier program chose the cutoff on the test images, which makes the results there too good"
+    if result.in_force("validation", default=True) is False:
+        note += "; without validation images it is 0.5"
+    result.put("cutoff_on", "validation", f"{note}; cutoff_on: test does as before")
+
+
+def _run_name(result: Conversion, value: Any) -> None:
+    name = _allowed(str(value), check_run_name, r"[^\w.]", "run")
+    result.put("name", name, _renaming(str(value), name, "letters, digits, _ and ."))
+
+
+def _allowed(name: str, check: Callable[[str], str], forbidden: str, kind: str) -> str:
+    """Return a name unchanged if it is allowed; else with ``_`` for what is not, and a word before it if need be."""
+    replaced = re.sub(forbidden, "_", normalised(name)).rstrip(".")
+    for candidate in (name, replaced):
+        try:
+            return check(candidate)
+        except SettingsError:
+            continue
+    return check(f"{kind}_{replaced}")
+
+
+def _renaming(given: str, name: str, allowed: str) -> str:
+    return "" if normalised(given) == name else f"{shown(given)} is not allowed any more: a letter, then {allowed}"
+
+
+def _cache(result: Conversion, value: Any) -> None:
+    kept = "kept for other runs" if value else "removed after the run"
+    result.put("keep_cache", value, f"images are not copied any more; their decoded form is {kept}")
+
+
+def _data(result: Conversion, value: Any) -> None:
+    result.put("data", str(value).replace("\\", "/"))
+
+
+def _sys_split(result: Conversion, value: Any) -> None:
+    data = result.in_force("data", "data_dir")
+    if not isinstance(data, str | PurePath | int):
+        if "data_dir" not in result.given:  # a wrong data_dir is named anyway
+            result.problems.append("sys_split: says how data_dir is read, but data_dir is missing")
+        return
+    folder = PurePosixPath(str(data).replace("\\", "/"))
+    if folder.suffix.lower() in (".csv", ".parquet"):
+        result.problems.append(f"sys_split: says how a folder is read; {data} is a table, leave sys_split out")
+    elif value and folder.parts[-2:-1] != ("cache",):
+        result.put("layout", "classes", "split here, by default as before: test 0.2 of all, then train 0.8 of the rest")
     else:
-        note = "the folder in cache/ is already split" if given["sys_split"] else "sys_split: false"
+        note = f"{folder} was split by the earlier program" if value else "the folder holds train, val and test"
         result.put("layout", "splits", note)
 
 
-def _sys_split(result: Conversion, value: Any, given: Mapping[str, Any]) -> None:
-    if not isinstance(value, bool):
-        result.problems.append(f"sys_split: expected true or false, but {value!r} was given")
-    if "data_dir" not in given and "data" not in given:
-        result.problems.append("sys_split: says how data_dir is read, but data_dir is missing")
-
-
-def _log_folder(result: Conversion, value: Any, given: Mapping[str, Any]) -> None:  # noqa: ARG001
-    parts = PurePosixPath(str(value or "log").replace("\\", "/")).parts
-    end = len(parts) - parts[::-1].index("log") if "log" in parts else len(parts)
+def _log_folder(result: Conversion, value: Any) -> None:
+    parts = PurePosixPath(str(value).replace("\\", "/")).parts
+    names = [part.casefold() for part in parts]
+    end = len(parts) - names[::-1].index("log") if "log" in names else len(parts)
     result.put("log_folder", str(PurePosixPath(*parts[:end])))
     if len(parts) == end + 1:
-        group = default_name(parts[end]).replace(".", "_")
-        result.put("comparison", group, f"the group of log_folder: {value}")
+        group = _allowed(parts[end], check_group_name, r"\W", "group")
+        note = _renaming(parts[end], group, "letters, digits and _")
+        result.put("comparison", group, f"the group of log_folder: {value}" + (f"; {note}" if note else ""))
     elif len(parts) > end:
-        result.problems.append(f"log_folder: expected log or log/GROUP, but '{value}' was given")
+        result.problems.append(f"log_folder: expected log or log/GROUP, but {shown(value)} was given")
 
 
-def _weight_freeze(result: Conversion, value: Any, given: Mapping[str, Any]) -> None:  # noqa: ARG001
-    if not (isinstance(value, list | tuple) and len(value) == 2 and isinstance(value[0], bool)):
-        result.problems.append(f"weight_freeze: expected [true or false, epoch or null], but {value!r} was given")
+def _weight_freeze(result: Conversion, value: Any) -> None:
+    freeze, epoch = value
+    if not freeze:
+        dropped = "" if epoch is None else f"the {epoch} of {shown(value)} had no effect: nothing is frozen"
+        result.put("freeze", False, dropped)
         return
-    result.put("freeze", value[0])
-    if value[0]:
-        result.put("thaw_at", value[1], "epoch (from 0) at which the whole network starts to learn")
+    pretrained = result.in_force("pretrained", default=True)
+    result.put("freeze", True, "" if pretrained else "without pretrained weights nothing is frozen")
+    note = "never: only the head learns" if epoch is None else "the epoch, from 0, from which the whole network learns"
+    result.put("thaw_at", epoch, note if pretrained and result.above.get("freeze", True) else "")
 
 
-def _ss_label(result: Conversion, value: Any, given: Mapping[str, Any]) -> None:
-    classes = given.get("num_classes")
-    if isinstance(classes, int) and classes > 2:
-        result.notes["num_classes"] = f"ss_label {value!r} has no meaning for three classes and more"
-        return
+def _ss_label(result: Conversion, value: Any) -> None:
+    classes = result.in_force("num_classes")
     if value is None:
-        return  # the program asks for the positive class
-    if not (isinstance(value, list | tuple) and len(value) == 2):
-        result.problems.append(f"ss_label: expected [sensitive class, specific class], but {value!r} was given")
+        return  # of two classes the program asks for the positive one
+    if isinstance(classes, int) and classes > 2:
+        result.notes["num_classes"] = f"ss_label {shown(value)} has no meaning for three classes and more"
         return
     result.put("positive", str(value[0]), "the sensitive label")
     result.put("negative", str(value[1]), "the specific label")
 
 
-def _loss(result: Conversion, value: Any, given: Mapping[str, Any]) -> None:  # noqa: ARG001
-    if value == 5:
+def _loss(result: Conversion, value: Any) -> None:
+    if value == _CTC:
         result.problems.append(
             "loss_num: 5 is CTC, which compares sequences; an image with one label has none. Choose 0 to 4."
         )
-    elif isinstance(value, bool) or not isinstance(value, int) or value not in _LOSSES:
-        result.problems.append(f"loss_num: expected 0 to 4, but {value!r} was given")
     else:
-        note = "BCE, with the sigmoid inside: the same on logits" if value == 1 else ""
-        result.put("loss", _LOSSES[value], note)
+        result.put("loss", _LOSSES[value], "BCE, with the sigmoid inside: the same on logits" if value == 1 else "")
 
 
-def _save_every(result: Conversion, value: Any, given: Mapping[str, Any]) -> None:  # noqa: ARG001
+def _save_every(result: Conversion, value: Any) -> None:
     result.put("save_every", value or None)  # false, 0 and null meant: never
 
 
-def _weight_only(result: Conversion, value: Any, given: Mapping[str, Any]) -> None:  # noqa: ARG001
-    result.put("whole_model", not value, "weight_only: false; the state dict is stored as well" if not value else "")
+def _weight_only(result: Conversion, value: Any) -> None:
+    result.put("whole_model", not value, "" if value else "the whole network as a pickle, and the state dict as well")
 
 
-def _model_name(result: Conversion, value: Any, given: Mapping[str, Any]) -> None:  # noqa: ARG001
-    result.put("model", str(value).lower())
+def _test_best(result: Conversion, value: Any) -> None:
+    validated = result.in_force("validation", default=True)
+    note = "" if validated or not value else "without validation there is no best epoch: the last is tested"
+    result.put("test_weights", "best" if value else "last", note)
 
 
-def _test_best(result: Conversion, value: Any, given: Mapping[str, Any]) -> None:  # noqa: ARG001
-    result.put("test_weights", "best" if value else "last")
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
-_CONVERTERS: dict[str, Converter] = {
-    "run_name": _run_name,
-    "cache": _renamed("keep_cache", "images stay where they are; this keeps their decoded copies"),
-    "sys_split": _sys_split,
-    "save_wip_model": _save_every,
-    "test": _renamed("test"),
-    "validation": _renamed("validation"),
-    "test_best_model": _test_best,
-    "data_dir": _data,
-    "weight_only": _weight_only,
-    "weight_freeze": _weight_freeze,
-    "device": _renamed("device"),
-    "source": _renamed("source"),
-    "model_name": _model_name,
-    "channel": _renamed("channels"),
-    "num_classes": _renamed("num_classes"),
-    "ss_label": _ss_label,
-    "batch_size": _renamed("batch_size"),
-    "pretrained": _renamed("pretrained"),
-    "epoch": _renamed("epochs"),
-    "lr": _renamed("learning_rate"),
-    "loss_num": _loss,
-    "log_folder": _log_folder,
+def _is_text(value: Any) -> bool:
+    return bool(value.strip()) if isinstance(value, str) else _is_whole(value, 0)  # YAML takes the name 2024 so
+
+
+def _is_rate(value: Any) -> bool:
+    try:  # YAML reads 1e-4 as text
+        return not isinstance(value, bool) and 0 < float(value) < float("inf")
+    except (TypeError, ValueError):
+        return False
+
+
+def _is_freezing(value: Any) -> bool:
+    fits = isinstance(value, list | tuple) and len(value) == 2 and isinstance(value[0], bool)
+    return fits and (value[1] is None or _is_whole(value[1], 0))
+
+
+def _is_two_labels(value: Any) -> bool:
+    return value is None or (isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_text, value)))
+
+
+Expected = tuple[str, Callable[[Any], bool]]
+Converter = Callable[[Conversion, Any], None]
+
+
+class _Key(NamedTuple):
+    """One key of the earlier program: what it may hold, in words and as a test, and what becomes of it."""
+
+    expected: str
+    fits: Callable[[Any], bool]
+    convert: Converter
+
+
+def _key(expected: Expected, convert: Converter) -> _Key:
+    return _Key(*expected, convert)
+
+
+def _renamed(key: str) -> Converter:
+    return lambda result, value: result.put(key, value)
+
+
+def _whole(least: int) -> Expected:
+    return f"a whole number from {least}", lambda value: _is_whole(value, least)
+
+
+_TEXT: Expected = ("text", _is_text)
+_TRUTH: Expected = ("true or false", lambda value: isinstance(value, bool))
+_SOURCES: Expected = ("pytorch or timm", lambda value: value in ("pytorch", "timm", "torchvision"))
+_CHANNELS: Expected = ("1 or 3", lambda value: _is_whole(value, 1) and value in (1, 3))
+_RATE: Expected = ("a number above 0", _is_rate)
+_NUMBER_OF_LOSS: Expected = ("0 to 4", lambda value: _is_whole(value, 0) and value <= _CTC)
+_FREEZING: Expected = ("[true or false, epoch or null]", _is_freezing)
+_LABELS: Expected = ("[sensitive class, specific class], in quotes if they are words like yes or no", _is_two_labels)
+_EVERY: Expected = (
+    "a number of epochs, or false for never",
+    lambda value: value is None or value is False or _is_whole(value, 0),
+)
+
+_KEYS: dict[str, _Key] = {
+    "run_name": _key(_TEXT, _run_name),
+    "cache": _key(_TRUTH, _cache),
+    "sys_split": _key(_TRUTH, _sys_split),
+    "save_wip_model": _key(_EVERY, _save_every),
+    "test": _key(_TRUTH, _renamed("test")),
+    "validation": _key(_TRUTH, _renamed("validation")),
+    "test_best_model": _key(_TRUTH, _test_best),
+    "data_dir": _key(_TEXT, _data),
+    "weight_only": _key(_TRUTH, _weight_only),
+    "weight_freeze": _key(_FREEZING, _weight_freeze),
+    "device": _key(_TEXT, lambda result, value: result.put("device", str(value))),
+    "source": _key(_SOURCES, lambda result, value: result.put("source", current_source(value))),
+    "model_name": _key(_TEXT, lambda result, value: result.put("model", str(value).lower())),
+    "channel": _key(_CHANNELS, _renamed("channels")),
+    "num_classes": _key(_whole(2), _renamed("num_classes")),
+    "ss_label": _key(_LABELS, _ss_label),
+    "batch_size": _key(_whole(1), _renamed("batch_size")),
+    "pretrained": _key(_TRUTH, _renamed("pretrained")),
+    "epoch": _key(_whole(1), _renamed("epochs")),
+    "lr": _key(_RATE, lambda result, value: result.put("learning_rate", float(value))),
+    "loss_num": _key(_NUMBER_OF_LOSS, _loss),
+    "log_folder": _key(_TEXT, _log_folder),
 }

@@ -36,25 +36,32 @@ def read_mapping(path: Path) -> dict[str, Any]:
     Raises
     ------
     SettingsError
-        If the file is missing, is no YAML, holds no mapping, or gives a key twice.
+        If the file is missing, in another encoding, no YAML, holds no mapping, or gives a key twice.
     """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise SettingsError(f"The settings file {path} cannot be read: {error.strerror or error}.") from error
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = data.decode("cp932", errors="replace")
-    try:
-        content = yaml.load(text, Loader=_StrictLoader)  # noqa: S506  (derived from SafeLoader)
+        content = yaml.load(_decoded(data, path), Loader=_StrictLoader)  # noqa: S506  (derived from SafeLoader)
     except yaml.YAMLError as error:
-        raise SettingsError(f"The settings file {path} is not valid YAML: {error}") from error
+        hint = " (In double quotes a backslash begins an escape: use single quotes, or / in paths.)"
+        hint = hint if "escape" in str(error) else ""
+        raise SettingsError(f"The settings file {path} is not valid YAML: {error}{hint}") from error
     if not isinstance(content, dict):
         raise SettingsError(
             f"The settings file {path} must hold 'key: value' lines; it holds {type(content).__name__}."
         )
     return {str(key): value for key, value in content.items()}
+
+
+def _decoded(data: bytes, path: Path) -> str:
+    for encoding in ("utf-8-sig", "cp932"):
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise SettingsError(f"The settings file {path} is text in neither UTF-8 nor cp932; save it as UTF-8.")
 
 
 def read_settings(path: Path, *, say: Callable[[str], None] | None = None, **overrides: Any) -> Settings:
@@ -72,11 +79,11 @@ def read_settings(path: Path, *, say: Callable[[str], None] | None = None, **ove
     """
     given = read_mapping(path)
     if is_earlier(given):
-        conversion = convert_earlier(given)
+        conversion = convert_earlier(given, overrides)
         given = conversion.settings
-        for key, note in conversion.notes.items():
-            if say is not None:
-                say(f"earlier settings, {key}: {note}")
+        if say is not None:
+            for sentence in conversion.sentences():
+                say(sentence)
     if "recipe" in overrides:  # a recipe given as a flag stands above the values in the file
         given |= recipe_values(overrides["recipe"])
     given |= overrides
@@ -128,10 +135,9 @@ def settings_mapping(settings: Settings) -> dict[str, Any]:
     values = settings.model_dump(mode="json")
     order = ["data", "model", "models", *(key for key in values if key not in ("data", "model", "models"))]
     plain = {key: values[key] for key in order}
-    if settings.is_comparison:
-        plain.pop("model")
-    else:
-        plain.pop("models")
+    plain.pop("model" if settings.models else "models")
+    if not settings.seeds:
+        plain.pop("seeds")
     return plain
 
 

@@ -284,3 +284,17 @@ def test_questions_that_do_not_fit(magg, tmp_path, monkeypatch, words, expected)
     write_table(tmp_path / "t.csv", [0.1, 0.9], ["ng", "ok"])
     assert expected in magg("analyze", "t.csv", *words, expect=1)
     assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_a_run_folder_of_the_earlier_program_points_to_its_table(magg, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "log" / "実験" / "old_1"
+    run.mkdir(parents=True)
+    write_table(run / "old_1_test.csv", [0.1, 0.9], ["ng", "ok"])
+    expected = f'magg analyze "{run / "old_1_test.csv"}" --out FOLDER'
+    assert expected in magg("analyze", "log/実験/old_1", expect=1)
+    assert expected in magg("analyze", "log/実験", expect=1)
+    write_text(run / "old_1.yaml", "run_name: old_1\ndata_dir: data\nmodel_name: resnet18\nlr: 0.0001\n")
+    assert expected in magg("analyze", "log/実験/old_1", expect=1)
+    assert "old_1_test.csv" not in magg("analyze", "log", expect=1)
+    assert [path.name for path in sorted(run.iterdir())] == ["old_1.yaml", "old_1_test.csv"]

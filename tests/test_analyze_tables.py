@@ -10,6 +10,7 @@ from sklearn.metrics import recall_score, roc_auc_score
 
 import model_aggregation as ma
 from model_aggregation.errors import ModelAggregationError
+from model_aggregation.files import write_text
 
 LABELS = ["ng"] * 40 + ["ok"] * 40
 
@@ -126,3 +127,50 @@ def test_the_same_in_python(tables):
     assert ma.analyze(tables["good"], positive="ok")["test"] == found["evaluations"]["good"]
     with pytest.raises(ModelAggregationError, match="did you mean positive"):
         ma.analyze(tables["good"], positiv="ok")
+
+
+PLOT = "title: 胸部 ROC\nxlabel: 偽陽性率\nylabel: TPF\ncutoff_ll: 0.55\ncutoff_ul: 0.58\n"
+
+
+def test_plot_settings_of_the_earlier_program_shape_figure_and_cutoff(magg, tables, tmp_path):  # noqa: F811
+    write_text(tmp_path / "plot.yaml", PLOT)
+    validation = write_table(tmp_path / "v.csv", scores_of(10, 1.0), LABELS)
+    words = [tables["good"], "--positive", "ok", "--no-report", "--out", tmp_path / "plain"]
+    magg("analyze", *words, "--cutoff-from", validation)
+    words[-1] = tmp_path / "titled"
+    magg("analyze", *words, "--plot-settings", tmp_path / "plot.yaml")
+    figures = [(tmp_path / name / f"{name}_test_roc.png").read_bytes() for name in ("plain", "titled")]
+    assert figures[0] != figures[1]
+    words[-1] = tmp_path / "limited"
+    magg("analyze", *words, "--cutoff-from", validation, "--plot-settings", tmp_path / "plot.yaml")
+    stored = {
+        name: json.loads((tmp_path / name / "metrics.json").read_text(encoding="utf-8"))["test"]["cutoff"]
+        for name in ("plain", "limited")
+    }
+    assert not 0.55 <= stored["plain"]["value"] <= 0.58
+    assert 0.55 <= stored["limited"]["value"] <= 0.58
+    found = ma.analyze(tables["good"], positive="ok", cutoff_from=validation, plot_settings=str(tmp_path / "plot.yaml"))
+    assert found["test"]["cutoff"]["value"] == stored["limited"]["value"]
+
+
+def test_plot_settings_without_effect_are_refused(magg, tables, tmp_path):  # noqa: F811
+    plot = tmp_path / "plot.yaml"
+    write_text(plot, PLOT)
+    needed = "--plot-settings has an effect on the ROC figure of one table (--out) and on a cutoff that is chosen"
+    for words in (
+        [tables["good"]],
+        [tables["good"], "--cutoff", "0.5"],
+        [*tables.values(), "--out", tmp_path / "out"],
+    ):
+        assert needed in magg("analyze", *words, "--positive", "ok", "--plot-settings", plot, expect=1)
+    values = np.random.default_rng(0).dirichlet(np.ones(3), 30)
+    rows = {"path": [f"{i}.png" for i in range(30)], "correct_label": np.repeat(["a", "b", "c"], 10)}
+    pd.DataFrame(rows | dict(zip("abc", values.T, strict=True))).to_csv(tmp_path / "m.csv", index=False)
+    text = magg("analyze", tmp_path / "m.csv", "--plot-settings", plot, "--out", tmp_path / "out", expect=1)
+    assert "--plot-settings belongs to two classes; here are 3: a, b, c." in text
+    write_text(plot, "titel: x\n")
+    text = magg(
+        "analyze", tables["good"], "--positive", "ok", "--plot-settings", plot, "--out", tmp_path / "out", expect=1
+    )
+    assert "did you mean title" in text
+    assert not (tmp_path / "out").exists()

@@ -33,6 +33,8 @@ class TableQuestion:
         Of several tables the model that was best on validation images; the others are compared with it.
     primary
         The one metric that is tested between models; default auc, for three classes and more balanced_accuracy.
+    plot_settings
+        YAML with title, xlabel, ylabel of the ROC figure and cutoff_ll, cutoff_ul, the limits of a chosen cutoff.
     seed
         Seed of the bootstrap resamples.
     """
@@ -46,4 +48,5 @@ class TableQuestion:
     classes: Annotated[tuple[str, ...], _Several] = ()
     selected: str | None = None
     primary: str | None = None
+    plot_settings: Path | None = None
     seed: int = 0

@@ -29,6 +29,7 @@ from model_aggregation.evaluation import (
 from model_aggregation.reporting.comparison_report import write_comparison_report
 from model_aggregation.reporting.evaluation_report import write_evaluation_report
 from model_aggregation.reporting.facts import ReportFacts
+from model_aggregation.results.plot_settings import PlotSettings, read_plot_settings
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.software import versions
 
@@ -78,10 +79,11 @@ def analyze_tables(
     SettingsError
         If what is asked does not fit the tables. Nothing is written in either case.
     """
-    _check_question(paths, question)
+    _check_question(paths, question, out)
     if out is not None:
         _check_out(out)
-    tables = dict(zip(table_names(paths), _read_tables(paths, question), strict=True))
+    plot = PlotSettings() if question.plot_settings is None else read_plot_settings(question.plot_settings)
+    tables = dict(zip(table_names(paths), _read_tables(paths, question, plot), strict=True))
     names = [SINGLE_SET] if len(paths) == 1 else list(tables)
     comparison = _compare(tables, paths, question) if len(paths) > 1 else None
     evaluations = {
@@ -95,7 +97,7 @@ def analyze_tables(
         }
     analysis = TableAnalysis(evaluations, comparison, parts)
     if out is not None:
-        _write(RunFolder(out.resolve()), analysis, tables, question)
+        _write(RunFolder(out.resolve()), analysis, tables, question, plot)
         if report:
             _write_report(out.resolve(), analysis, list(tables), question)
     return analysis
@@ -172,7 +174,7 @@ def _class_columns(table: pd.DataFrame, question: TableQuestion) -> tuple[str, .
     return names
 
 
-def _check_question(paths: Sequence[Path], question: TableQuestion) -> None:
+def _check_question(paths: Sequence[Path], question: TableQuestion, out: Path | None) -> None:
     if not paths:
         raise SettingsError("Give one table of predictions or several, or a run folder.")
     problems = []
@@ -187,6 +189,11 @@ def _check_question(paths: Sequence[Path], question: TableQuestion) -> None:
         problems.append(f"--cutoff {question.cutoff}: probabilities lie between 0 and 1, and so must their cutoff")
     if question.cutoff_from and question.score is not None:
         problems.append("for a single --score the cutoff must be given with --cutoff, not chosen")
+    if question.plot_settings is not None and not question.cutoff_from and (out is None or len(paths) > 1):
+        problems.append(
+            "--plot-settings has an effect on the ROC figure of one table (--out) and on a cutoff that is chosen "
+            "(--cutoff-from)"
+        )
     if len(paths) == 1:
         given = {"--selected": question.selected, "--primary": question.primary}
         problems += [f"{flag} belongs to a comparison of several tables" for flag, value in given.items() if value]
@@ -203,28 +210,26 @@ def _check_out(out: Path) -> None:
         raise ResultsError(f"--out {out} is a file; give a folder.")
 
 
-def _read_tables(paths: Sequence[Path], question: TableQuestion) -> list[_Table]:
+def _read_tables(paths: Sequence[Path], question: TableQuestion, plot: PlotSettings) -> list[_Table]:
     validation: Sequence[Path | None] = question.cutoff_from or [None] * len(paths)
-    return [_read(path, chosen_on, question) for path, chosen_on in zip(paths, validation, strict=True)]
+    rule = CutoffRule(lower=plot.cutoff_ll, upper=plot.cutoff_ul)
+    return [_read(path, chosen_on, rule, question) for path, chosen_on in zip(paths, validation, strict=True)]
 
 
-def _read(path: Path, chosen_on: Path | None, question: TableQuestion) -> _Table:
+def _read(path: Path, chosen_on: Path | None, rule: CutoffRule, question: TableQuestion) -> _Table:
     table = read_table(path).rename(columns=str)
     if question.by is not None and question.by not in table.columns:
         raise unknown_column(question.by, list(table.columns), str(path))
     predictions = _predictions(path, table, question)
     positive = _positive_of(predictions, question.positive)
     values = {} if question.by is None else dict(zip(predictions.ids, value_texts(table[question.by]), strict=True))
-    return _Table(predictions, _asked_cutoff(question, predictions, positive, chosen_on), values)
+    return _Table(predictions, _asked_cutoff(question, predictions, positive, chosen_on, rule), values)
 
 
 def _positive_of(predictions: Predictions, positive: str | None) -> str | None:
     if len(predictions.classes) != 2:
         if positive is not None:
-            raise PredictionsError(
-                f"--positive belongs to two classes; here are {len(predictions.classes)}: "
-                f"{', '.join(predictions.classes[:10])}."
-            )
+            raise PredictionsError(f"--positive {_two_classes_only(predictions)}")
         return None
     if positive is None:
         first, second = predictions.classes
@@ -233,12 +238,18 @@ def _positive_of(predictions: Predictions, positive: str | None) -> str | None:
     return positive
 
 
+def _two_classes_only(predictions: Predictions) -> str:
+    return f"belongs to two classes; here are {len(predictions.classes)}: {', '.join(predictions.classes[:10])}."
+
+
 def _asked_cutoff(
-    question: TableQuestion, predictions: Predictions, positive: str | None, chosen_on: Path | None
+    question: TableQuestion, predictions: Predictions, positive: str | None, chosen_on: Path | None, rule: CutoffRule
 ) -> Cutoff | None:
     if positive is None:
         if question.cutoff is not None or chosen_on is not None:
             raise PredictionsError(f"A cutoff belongs to two classes; here are {len(predictions.classes)}.")
+        if question.plot_settings is not None:
+            raise PredictionsError(f"--plot-settings {_two_classes_only(predictions)}")
         return None
     if question.cutoff is not None:
         return choose_cutoff(predictions, positive, CutoffRule("fixed", value=question.cutoff), seed=question.seed)
@@ -251,7 +262,7 @@ def _asked_cutoff(
             f"{', '.join(predictions.classes)}."
         )
     source = "test" if _share_images(validation, predictions) else "validation"
-    return choose_cutoff(validation, positive, CutoffRule(), source=source, seed=question.seed)
+    return choose_cutoff(validation, positive, rule, source=source, seed=question.seed)
 
 
 def _share_images(one: Predictions, other: Predictions) -> bool:
@@ -299,12 +310,18 @@ def _selected(names: Sequence[str], paths: Sequence[Path], selected: str | None)
     raise SettingsError(f"--selected {selected} is none of the tables: {', '.join(names)}.")
 
 
-def _write(folder: RunFolder, analysis: TableAnalysis, tables: Mapping[str, _Table], question: TableQuestion) -> None:
+def _write(
+    folder: RunFolder,
+    analysis: TableAnalysis,
+    tables: Mapping[str, _Table],
+    question: TableQuestion,
+    plot: PlotSettings,
+) -> None:
     if analysis.subgroups is not None and question.by is not None:
         write_subgroups(folder.subgroups_csv, question.by, analysis.subgroups)
     if analysis.comparison is None:
         predictions = {SINGLE_SET: next(iter(tables.values())).predictions}
-        write_results(folder, predictions, analysis.evaluations)
+        write_results(folder, predictions, analysis.evaluations, plot=plot)
         return
     rows = [evaluation.to_table().assign(split=name) for name, evaluation in analysis.evaluations.items()]
     table = pd.concat(rows, ignore_index=True)

@@ -1,6 +1,5 @@
 """The program on the command line: its help, its errors, its exit codes."""
 
-import os
 import sys
 from typing import Any
 
@@ -10,6 +9,7 @@ from rich.console import Console
 
 from model_aggregation.config import problems_of
 from model_aggregation.errors import ModelAggregationError, listed
+from model_aggregation.startup import calm_idle_threads
 
 EPILOGUE = "Exit code: 0 when all is done, 2 when some runs failed, 1 for an error, 130 when stopped with Ctrl-C."
 
@@ -40,14 +40,13 @@ def reporter_for_console() -> Any:
 
 def say(content: Any) -> None:
     """Print text literally, or a table."""
-    console = Console(highlight=False, soft_wrap=isinstance(content, str))
+    console = Console(highlight=False, soft_wrap=isinstance(content, str), emoji=False)  # names are no markup
     console.print(content, markup=False) if isinstance(content, str) else console.print(content)
 
 
 def main() -> None:
     """Run the command line and exit with its code; an error of ours is one message without a traceback."""
-    # Idle OpenMP threads that spin slow a shared machine down many times; it must be set before torch loads.
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    calm_idle_threads()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a Japanese name must not stop a cp932 or ASCII console

@@ -76,7 +76,8 @@ def leaderboard(
         Write the table to this file.
     """
     from model_aggregation.results.leaderboard import leaderboard as make
-    from model_aggregation.results.leaderboard import leaderboard_parts, write_leaderboard
+    from model_aggregation.results.leaderboard import write_leaderboard
+    from model_aggregation.results.leaderboard_text import leaderboard_parts
 
     table = make(log_folder, group)
     for part in leaderboard_parts(table, width=Console().width):

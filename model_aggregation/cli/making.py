@@ -86,11 +86,9 @@ def convert(settings: Path, /, *, out: Path | None = None) -> int:
 
 def _say_what_is_lost(text: str) -> None:
     encoding = sys.stdout.encoding or "utf-8"
-    lost = sorted(set(text) - set(text.encode(encoding, errors="ignore").decode(encoding)))
-    if lost:
+    if text.encode(encoding, errors="ignore").decode(encoding) != text:
         reporter_for_console().message(
-            f"warning: {len(lost)} kinds of characters cannot be printed in {encoding} and stand as ? above. "
-            "Write the file with --out FILE, which keeps them."
+            f"warning: some characters cannot be written in {encoding} and stand as ? above; --out FILE keeps them."
         )
 
 

@@ -19,7 +19,8 @@ from model_aggregation.forecast import Forecast
 from model_aggregation.names import SINGLE
 from model_aggregation.plan import Plan
 from model_aggregation.results.index import INDEX_NAME
-from model_aggregation.results.leaderboard import leaderboard, leaderboard_parts
+from model_aggregation.results.leaderboard import leaderboard
+from model_aggregation.results.leaderboard_text import leaderboard_parts
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.run_plan import RunPlan
 
@@ -54,10 +55,9 @@ def plan_parts(plan: Plan, forecasts: list[Forecast]) -> Iterator[RenderableType
     """Yield what a plan would do: data, classes per split, models with their forecasts, files."""
     yield from finding_lines(plan)
     yield _counts_table(plan)
-    if plan.positive:
-        yield f"Positive class: {plan.positive}. Ranked by {plan.primary_metric} on validation images."
-    else:
-        yield f"Ranked by {plan.primary_metric} on validation images."
+    basis = "on validation images" if "val" in plan.runs[0].splits() else "on test, which is exploratory"
+    positive = f"Positive class: {plan.positive}. " if plan.positive else ""
+    yield f"{positive}Ranked by {plan.primary_metric} {basis}."
     table = Table(title="Runs", title_justify="left", box=box.SIMPLE_HEAD)
     for heading in ("run", "state", "epochs", "parameters", "time", "disk"):
         table.add_column(heading, overflow="fold", no_wrap=heading in ("state", "parameters", "time", "disk"))
