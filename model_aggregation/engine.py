@@ -3,15 +3,19 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from model_aggregation.analysis.groups import write_tables
 from model_aggregation.continuation import prepare_folders, problems_of_run
 from model_aggregation.data.image_store import open_stores, remove_store
 from model_aggregation.errors import ModelAggregationError, ResultsError
 from model_aggregation.experiment import cache_of, execute, pixel_rule, remove_state, stored_images
+from model_aggregation.names import SINGLE
 from model_aggregation.plan import Plan
 from model_aggregation.pooling import pool
 from model_aggregation.progress import Reporter
 from model_aggregation.results.index import Index
+from model_aggregation.results.index_schema import Part
 from model_aggregation.results.locks import run_lock
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.run_plan import PoolPlan, RunPlan
@@ -63,6 +67,8 @@ def run(plan: Plan, reporter: Reporter | None = None) -> Outcome:
                     if pooled.members[-1] is item:
                         reporter.message(f"pooling {len(pooled.members)} folds → {pooled.run_name}")
                         _run_one(plan, pooled, record, outcome)
+    if plan.runs[0].group_name != SINGLE:
+        record.report(plan.folder)
     if not plan.settings.keep_cache:
         for item in plan.runs:
             remove_store(stored_images(plan), pixel_rule(item.preprocessing), cache=cache_of(item.settings))
@@ -125,6 +131,8 @@ def _run_alone(plan: Plan, item: RunPlan | PoolPlan, record: "_Record", outcome:
     else:
         outcome.finished.append(item.run_name)
     record.result(item)
+    if item.run_name in outcome.finished:
+        record.report(item.folder)
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
@@ -156,12 +164,21 @@ class _Record:
     def state(self, item: RunPlan | PoolPlan, state: str) -> None:
         """Note the state of a run that has no results yet."""
         with self._said():
-            self.index.set_state(item.run_name, item.group_name, state, model=str(item.model))
+            settings = item.settings
+            part = Part(item.part_of, settings.seed, settings.fold, settings.folds)
+            self.index.set_state(item.run_name, item.group_name, state, model=str(item.model), part=part)
 
     def result(self, item: RunPlan | PoolPlan) -> None:
         """Take over what the run folder says."""
         with self._said():
             self.index.record(item.folder)
+
+    def report(self, folder: Path) -> None:
+        """Write the tables of a run or a comparison; they can be made again, so their troubles end nothing."""
+        try:
+            write_tables(folder)
+        except (ModelAggregationError, OSError) as error:
+            self.reporter.message(f"  its report was not written (make it with magg report): {error}")
 
     @contextmanager
     def _said(self) -> Iterator[None]:

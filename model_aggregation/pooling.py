@@ -51,13 +51,10 @@ def pool(plan: PoolPlan) -> RunFolder:
 
 
 def _images(plan: PoolPlan) -> pd.DataFrame:
-    """Return the images with the fold that tests each; what is in no fold (unreadable) has no split."""
-    tables = [member.table for member in plan.members]
-    images = tables[0].facts().assign(split="", fold="")
+    """Return the images with the fold that tests each; unreadable ones are in none, and count among the tested."""
+    images = plan.members[0].table.facts().assign(split="test", fold="")
     for member in plan.members:
-        tested = member.table.frame["split"] == "test"
-        images.loc[tested, "split"] = "test"
-        images.loc[tested, "fold"] = str(member.settings.fold)
+        images.loc[member.table.frame["split"] == "test", "fold"] = str(member.settings.fold)
     return images
 
 
@@ -65,7 +62,7 @@ def _predictions(members: Members, images: pd.DataFrame) -> pd.DataFrame:
     """Return every out-of-fold prediction once, in the order of the images."""
     table = pd.concat([member.read_predictions("test") for member in members.values()], ignore_index=True)
     place = {path: number for number, path in enumerate(table.iloc[:, 0])}
-    paths = images.loc[images["split"] == "test", "path"]
+    paths = images.loc[images["fold"] != "", "path"]
     return predictions_table(table.iloc[[place[path] for path in paths]].reset_index(drop=True))
 
 

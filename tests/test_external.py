@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from command_line import magg  # noqa: F401  (fixture)
 from conftest import write_image
+from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import model_aggregation as ma
@@ -105,6 +106,24 @@ def test_images_of_the_training_are_leakage(magg, run, other):  # noqa: F811
     assert contents(run) == before
     text = magg("test", run, other, "--allow-duplicates", "--name", "leaky")
     assert "warning: 1 of 25 images are also among the run's train or val images" in text
+
+
+def test_images_of_the_training_saved_in_another_form_are_leakage(magg, run, other):  # noqa: F811
+    images = pd.read_csv(run / "images.csv")
+    seen = images[(images["split"] == "train") & (images["label"] == "正常")]["path"].iloc[0]
+    with Image.open(seen) as image:
+        image.save(other / "正常" / "copy.bmp")
+    assert "正常/copy.bmp: the same pixels as" in magg("test", run, other, expect=1)
+    magg("test", run, other, "--allow-duplicates", "--name", "leaky")
+    assert "warning: 1 of 25 images are also among the run's train or val images" in magg("analyze", run)
+
+
+def test_the_report_tables_follow(magg, run, other):  # noqa: F811
+    magg("analyze", run)
+    before = (run / "report" / "roc_points.csv").read_bytes()
+    magg("test", run, other, "--name", "B")
+    assert (run / "report" / "roc_points.csv").read_bytes().startswith(before)
+    assert "the images of ‘B’ had been evaluated once" in (run / "report" / "methods.md").read_text(encoding="utf-8")
 
 
 def test_groups_of_the_training_are_named(magg, run, other):  # noqa: F811

@@ -152,7 +152,7 @@ def test_facts_are_said_when_known_and_only_then():
         chosen_on=("val",),
         selection="the largest AUC",
         primary_metric="auc",
-        test_evaluations=3,
+        test_evaluations={"test": 3, "hospital": 1},
         test_duplicates=2,
         versions={"torch": "2.9"},
     )
@@ -163,6 +163,7 @@ def test_facts_are_said_when_known_and_only_then():
         "2 test images had the same pixels as an image of another set and stayed in the test set.",
         "it was also used for choosing, so its numbers are optimistic",
         "Counting this evaluation, the test images had been evaluated 3 times.",
+        "Counting this evaluation, the images of ‘hospital’ had been evaluated once.",
         "The primary metric was AUC.",
         "Software: torch 2.9.",
     ):

@@ -12,6 +12,7 @@ from typing import Any
 
 import pandas as pd
 
+from model_aggregation.analysis.groups import write_tables
 from model_aggregation.analysis.run_sets import (
     OWN_SETS,
     Metrics,
@@ -98,6 +99,7 @@ def evaluate_external(
         metrics = evaluate_run(folder)
         folder.append_status(f"tested on {name}: {len(readable)} images of {data.source}")
         refresh_index(folder)
+        write_tables(folder.path)
     return name, metrics
 
 
@@ -204,7 +206,7 @@ def _predict(trained: TrainedNetwork, images: pd.DataFrame, device: str, reporte
 
 
 def _image_facts(table: ImageTable) -> pd.DataFrame:
-    own = ["id", "path", "label", "split", "group", *table.metadata_columns, "readable", "content_hash"]
+    own = ["id", "path", "label", "split", "group", *table.metadata_columns, "readable", "content_hash", "pixel_hash"]
     return table.frame[own]
 
 

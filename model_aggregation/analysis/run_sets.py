@@ -1,7 +1,8 @@
 """From the predictions in a run folder to every reported number and its files.
 
 A run is evaluated from the files in its folder, never from what training had in memory: evaluating the folder again
-gives the same bytes. External sets, which ``magg test`` adds, are evaluated with the frozen cutoff of the run.
+gives the same bytes. External sets, which ``magg test`` adds, are evaluated with the frozen cutoff of the run. A folder
+of pooled out-of-fold predictions is evaluated like any other, each image with the cutoff of its fold.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -12,13 +13,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from model_aggregation.analysis.other_folders import what_it_is
 from model_aggregation.config import Settings
+from model_aggregation.earlier_settings import is_earlier
 from model_aggregation.errors import PredictionsError, ResultsError
 from model_aggregation.evaluation import (
     Cutoff,
     CutoffRule,
     Evaluation,
     EvaluationOptions,
+    FoldCutoffs,
     Predictions,
     choose_cutoff,
     default_cutoff,
@@ -30,12 +34,16 @@ from model_aggregation.files import file_hash
 from model_aggregation.results.index import INDEX_NAME, Index
 from model_aggregation.results.plot_settings import PlotSettings, read_plot_settings
 from model_aggregation.results.run_folder import RunFolder
+from model_aggregation.results.tables import read_words
 from model_aggregation.settings_files import stored_settings
 
 Metrics = dict[str, dict[str, Any]]
 
 OWN_SETS = ("train", "val", "test")
 """Names that belong to the run's own data; an external set has another."""
+
+FOLD_COLUMNS = ("fold", "run_name", "cutoff", "cutoff_source", "reason", "n_test")
+"""What a folder of pooled predictions says of each fold, from 1; the cutoff is empty for three classes and more."""
 
 _ROLES = {"val": {"role": "used for choosing"}, "test": {}}
 _EXTERNAL = {"role": "external"}
@@ -59,19 +67,22 @@ class ImageSet:
 
 @dataclass(frozen=True, eq=False)
 class RunSets:
-    """The evaluated sets of a run, its own before the external ones, and the cutoff that was frozen (two classes)."""
+    """The evaluated sets of a run, its own before the external ones, and what was frozen (two classes).
+
+    That is a cutoff, or for predictions pooled over folds the cutoff of each fold.
+    """
 
     folder: RunFolder
     settings: Settings
     sets: Mapping[str, ImageSet]
-    cutoff: Cutoff | None
+    cutoff: Cutoff | FoldCutoffs | None
 
     def evaluate(self, name: str, part: Predictions | None = None, unreadable: Collection[str] = ()) -> Evaluation:
         """Evaluate a set, or a part of its predictions with the part's unreadable images."""
         image_set = self.sets[name]
         lost = image_set.unreadable
         cutoff = self.cutoff
-        if cutoff is not None and name not in OWN_SETS:
+        if isinstance(cutoff, Cutoff) and name not in OWN_SETS:
             cutoff = replace(cutoff, exploratory=False)  # these images had no part in choosing it
         evaluation = evaluate(
             image_set.predictions if part is None else part,
@@ -96,7 +107,7 @@ def evaluate_run(folder: RunFolder, *, before_metrics: Callable[[Metrics], None]
     ResultsError
         If the folder has no predictions.
     PredictionsError
-        If predictions and images do not belong together.
+        If predictions and images do not belong together, or a pooled image has no fold or no cutoff.
     """
     run = read_run(folder)
     plot = PlotSettings()
@@ -117,16 +128,18 @@ def read_run(folder: RunFolder) -> RunSets:
     """
     settings = stored_settings(_settings_of(folder), folder.settings_yaml)
     images = folder.read_images()
+    pooled = is_pooled(folder)
     wanted = {"val": settings.validation, "test": settings.test}
     present = set(images["split"])
-    names = [name for name, used in wanted.items() if used and name in present]
+    names = [name for name, used in wanted.items() if used and name in present and not (pooled and name == "val")]
     outdated = outdated_sets(folder)
     external = [name for name in folder.external_sets() if name not in outdated]
     lacking = [str(folder.predictions_csv(name)) for name in names + external if not _is_predicted(folder, name)]
     if lacking:
         raise ResultsError(f"Predictions to evaluate are missing: {', '.join(lacking)}")
-    sets = {name: _read_set(folder, name, images[images["split"] == name]) for name in names}
-    cutoff = _cutoff_of(settings, {name: image_set.predictions for name, image_set in sets.items()})
+    sets = {name: _read_set(folder, name, images[images["split"] == name], pooled=pooled) for name in names}
+    predictions = {name: image_set.predictions for name, image_set in sets.items()}
+    cutoff = _fold_cutoffs(folder, settings, predictions) if pooled else _cutoff_of(settings, predictions)
     learnt = learnt_images(settings, images)
     for name in external:
         image_set = _read_set(folder, name, folder.read_set_images(name))
@@ -134,6 +147,11 @@ def read_run(folder: RunFolder) -> RunSets:
         if cutoff is None and len(image_set.predictions.classes) == 2:
             cutoff = _cutoff_without_images(settings)
     return RunSets(folder, settings, sets, cutoff)
+
+
+def is_pooled(folder: RunFolder) -> bool:
+    """Return whether a folder holds the out-of-fold predictions of several runs."""
+    return folder.environment_json.is_file() and bool(folder.read_environment().get("members"))
 
 
 def _is_predicted(folder: RunFolder, name: str) -> bool:
@@ -151,14 +169,14 @@ def outdated_sets(folder: RunFolder) -> list[str]:
 
 
 def _settings_of(folder: RunFolder) -> dict[str, Any]:
-    if not folder.settings_yaml.is_file():
-        runs = [path.name for path in sorted(folder.path.iterdir()) if (path / f"{path.name}.yaml").is_file()]
-        hint = f"It is a comparison; give one of its runs: {', '.join(runs[:10])}." if runs else "It is no run folder."
-        raise ResultsError(f"{folder.settings_yaml} is missing. {hint}")
-    return folder.read_settings()
+    given = folder.read_settings() if folder.settings_yaml.is_file() else {}
+    if not given or is_earlier(given):
+        reason = "is of the earlier program" if given else "is missing"
+        raise ResultsError(f"{folder.settings_yaml} {reason}. {what_it_is(folder.path)}")
+    return given
 
 
-def _read_set(folder: RunFolder, name: str, images: pd.DataFrame) -> ImageSet:
+def _read_set(folder: RunFolder, name: str, images: pd.DataFrame, *, pooled: bool = False) -> ImageSet:
     """Read one table of predictions, with the groups of its images; every readable image exactly once."""
     table = folder.read_predictions(name)
     expected = images[images["readable"] == "True"]
@@ -169,16 +187,26 @@ def _read_set(folder: RunFolder, name: str, images: pd.DataFrame) -> ImageSet:
         problems = [f"not predicted: {path}" for path in missing] + [f"not in {listed}: {path}" for path in surplus]
         raise PredictionsError(f"{folder.predictions_csv(name)} and {listed} differ:", problems)
     groups = table.iloc[:, 0].map(dict(zip(expected["path"], expected["group"], strict=True))).to_numpy(dtype=object)
-    return ImageSet(images, _predictions(table, groups if (groups != "").all() else None))
+    folds = _folds(folder, expected, table.iloc[:, 0]) if pooled else None
+    return ImageSet(images, _predictions(table, groups if (groups != "").all() else None, folds))
 
 
-def _predictions(table: pd.DataFrame, groups: np.ndarray | None) -> Predictions:
+def _folds(folder: RunFolder, images: pd.DataFrame, paths: pd.Series) -> np.ndarray:
+    """Return the (N,) folds in which the images at these paths were tested."""
+    words = images.set_index("path")["fold"] if "fold" in images else pd.Series("", index=images["path"])
+    lacking = [f"no fold: {path}" for path, fold in words.items() if not fold.isdecimal()]
+    if lacking:
+        raise PredictionsError(f"{folder.images_csv}: the column fold must say where each image was tested:", lacking)
+    return words.loc[paths].to_numpy().astype(np.int64)
+
+
+def _predictions(table: pd.DataFrame, groups: np.ndarray | None, folds: np.ndarray | None) -> Predictions:
     """Build predictions by the place of the columns, since a class may be called like one of them."""
     classes = tuple(str(name) for name in table.columns[2:])
     codes = pd.Categorical(table.iloc[:, 1], categories=list(classes)).codes
     return Predictions(
         table.iloc[:, 0].to_numpy(dtype=object), codes.astype(np.int64), table.iloc[:, 2:].to_numpy(np.float64),
-        classes, groups,
+        classes, groups, folds=folds,
     )  # fmt: skip
 
 
@@ -189,13 +217,18 @@ def learnt_images(settings: Settings, images: pd.DataFrame) -> pd.DataFrame:
 
 
 def shared_images(images: pd.DataFrame, learnt: pd.DataFrame) -> list[str]:
-    """Return a line for each image whose content is that of an image the run has learnt from or was chosen by."""
-    first = learnt.drop_duplicates("content_hash").set_index("content_hash")
-    found = images[images["content_hash"].isin(first.index) & (images["content_hash"] != "")]
-    known = first.loc[found["content_hash"]]
+    """Return a line for each image with the pixels of an image the run has learnt from or was chosen by.
+
+    Where one of the two tables knows no pixels (an older run), the bytes of the files are compared.
+    """
+    key = "pixel_hash" if "pixel_hash" in images and "pixel_hash" in learnt else "content_hash"
+    first = learnt.drop_duplicates(key).set_index(key, drop=False)
+    found = images[images[key].isin(first.index) & (images[key] != "")]
+    known = first.loc[found[key]]
+    same = found["content_hash"].to_numpy() == known["content_hash"].to_numpy()
     return [
-        f"{name}: the same file as {other} ({split})"
-        for name, other, split in zip(found["id"], known["id"], known["split"], strict=True)
+        f"{name}: the same {'file' if file else 'pixels'} as {other} ({split})"
+        for name, file, other, split in zip(found["id"], same, known["id"], known["split"], strict=True)
     ]
 
 
@@ -227,6 +260,36 @@ def _cutoff_of(settings: Settings, sets: Mapping[str, Predictions]) -> Cutoff | 
         return default_cutoff(f"no {source} images to choose it on")
     chosen_on = sets.get(name, next(iter(sets.values())))
     return choose_cutoff(chosen_on, str(settings.positive), rule, source=source, seed=settings.seed)
+
+
+def _fold_cutoffs(folder: RunFolder, settings: Settings, sets: Mapping[str, Predictions]) -> FoldCutoffs | None:
+    """Read what each fold chose on its own validation images; None for three classes and more."""
+    if not sets or len(next(iter(sets.values())).classes) != 2:
+        return None
+    path, rule, cutoffs = folder.folds_csv, cutoff_rule(settings), {}
+    table = read_words(path)
+    lacking = [name for name in FOLD_COLUMNS if name not in table]
+    if lacking:
+        raise ResultsError(f"{path} lacks the columns {', '.join(lacking)}.")
+    for row in table.to_dict("records"):
+        try:
+            fold, value = int(row["fold"]), float(row["cutoff"])
+        except ValueError as error:
+            raise ResultsError(
+                f"{path}: fold and cutoff are numbers; {row['fold']!r} and {row['cutoff']!r} came."
+            ) from error
+        source = str(row["cutoff_source"])
+        chosen = source in ("validation", "test")
+        cutoffs[fold] = Cutoff(
+            value,
+            source,
+            rule,
+            str(row["reason"]) or None,
+            limit_active=chosen and value in rule.limits,
+            exploratory=source == "test",
+            positive=settings.positive,
+        )
+    return FoldCutoffs(cutoffs)
 
 
 def _cutoff_without_images(settings: Settings) -> Cutoff:
@@ -292,11 +355,12 @@ def _write_roc(
 
 def _predicted(predictions: Predictions, evaluation: Evaluation) -> list[str]:
     """Return the decision for each image, by name."""
-    if evaluation.positive is None or evaluation.cutoff is None:
+    cutoff = evaluation.cutoff or evaluation.fold_cutoffs
+    if evaluation.positive is None or cutoff is None:
         chosen = decide(predictions.probabilities)
     else:
         positive = predictions.class_index(evaluation.positive)
-        chosen = decide(predictions.probabilities, positive=positive, cutoff=evaluation.cutoff.value)
+        chosen = decide(predictions.probabilities, positive=positive, cutoff=cutoff.of_images(predictions))
     return [predictions.classes[index] for index in chosen]
 
 

@@ -6,6 +6,7 @@ from model_aggregation.evaluation.cutoff import Cutoff, CutoffRule, choose_cutof
 from model_aggregation.evaluation.decision import decide
 from model_aggregation.evaluation.estimate import Estimate, format_p
 from model_aggregation.evaluation.evaluate import Evaluation, evaluate
+from model_aggregation.evaluation.folds import FoldCutoffs
 from model_aggregation.evaluation.options import EvaluationOptions
 from model_aggregation.evaluation.predictions import Predictions
 from model_aggregation.evaluation.roc import precision_recall_table, roc_band, roc_table
@@ -17,6 +18,7 @@ __all__ = [
     "Estimate",
     "Evaluation",
     "EvaluationOptions",
+    "FoldCutoffs",
     "Predictions",
     "choose_cutoff",
     "compare_predictions",

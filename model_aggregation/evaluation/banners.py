@@ -6,6 +6,7 @@ import numpy as np
 
 from model_aggregation.evaluation.cutoff import Cutoff
 from model_aggregation.evaluation.estimate import Estimate
+from model_aggregation.evaluation.folds import FoldCutoffs
 from model_aggregation.evaluation.predictions import Predictions
 
 TOO_FEW = 10
@@ -17,7 +18,7 @@ def banners(
     predictions: Predictions,
     metrics: Mapping[str, Estimate],
     class_metrics: Mapping[str, Mapping[str, Estimate]],
-    cutoff: Cutoff | None,
+    cutoff: Cutoff | FoldCutoffs | None,
     argmax_ties: int,
 ) -> tuple[str, ...]:
     """Return the warnings of an evaluation: missing and small classes, cutoff, groups, ties, class order.
@@ -59,11 +60,13 @@ def _units(predictions: Predictions) -> tuple[str, list[int]]:
     return "groups", [int(count) for count in np.bincount(pairs[1], minlength=len(predictions.classes))]
 
 
-def _cutoff(cutoff: Cutoff | None) -> list[str]:
+def _cutoff(cutoff: Cutoff | FoldCutoffs | None) -> list[str]:
     if cutoff is None:
         return []
     if cutoff.exploratory:
         return ["exploratory: the cutoff was chosen on the images it is applied to, so its numbers are too high"]
+    if isinstance(cutoff, FoldCutoffs):
+        return [f"in fold {fold} {line}" for fold, own in sorted(cutoff.cutoffs.items()) for line in _cutoff(own)]
     if cutoff.source == "default":
         return [f"the cutoff is {cutoff.value}: {cutoff.reason}"]
     if cutoff.limit_active:

@@ -9,6 +9,7 @@ import pandas as pd
 from model_aggregation.errors import SettingsError
 from model_aggregation.evaluation.cutoff import Cutoff
 from model_aggregation.evaluation.field import Field
+from model_aggregation.evaluation.folds import FoldCutoffs
 from model_aggregation.evaluation.options import EvaluationOptions
 from model_aggregation.evaluation.paired import compare_metric
 from model_aggregation.evaluation.predictions import Predictions
@@ -75,7 +76,7 @@ def compare_predictions(
     selected: str | None,
     positive: str | None = None,
     primary: str | None = None,
-    cutoffs: Mapping[str, Cutoff] | None = None,
+    cutoffs: Mapping[str, Cutoff | FoldCutoffs] | None = None,
     options: EvaluationOptions | None = None,
 ) -> Comparison:
     """Compare models whose predictions are for the same images with the same labels.
@@ -91,7 +92,7 @@ def compare_predictions(
     primary
         The one metric that is tested; AUC for two classes, balanced accuracy for more.
     cutoffs
-        Two classes: the cutoff of each model; 0.5 for those without.
+        Two classes: the cutoff of each model, or of each of its folds; 0.5 for those without.
 
     Raises
     ------

@@ -82,6 +82,10 @@ class Cutoff:
     exploratory: bool = False
     positive: str | None = None
 
+    def of_images(self, predictions: Predictions) -> float:  # noqa: ARG002
+        """Return the cutoff of each image: the same for all."""
+        return self.value
+
     def to_dict(self) -> dict[str, object]:
         """Return plain Python values, ready for JSON.
 

@@ -16,6 +16,7 @@ from model_aggregation.evaluation.calibration import net_benefit_table, reliabil
 from model_aggregation.evaluation.cutoff import Cutoff, default_cutoff
 from model_aggregation.evaluation.decision import decide
 from model_aggregation.evaluation.estimate import Estimate
+from model_aggregation.evaluation.folds import FoldCutoffs, means_over_folds
 from model_aggregation.evaluation.many_classes import many_class_metrics
 from model_aggregation.evaluation.options import EvaluationOptions
 from model_aggregation.evaluation.predictions import Predictions
@@ -38,6 +39,8 @@ class Evaluation:
         The evaluated table, sorted by id; the curves are computed from it.
     positive, cutoff
         Two classes: the positive class and the cutoff that was applied; else None.
+    fold_cutoffs
+        Predictions pooled over folds, two classes: the cutoff of each fold; ``cutoff`` is then None.
     metrics, class_metrics
         Estimates by name, and by class and name.
     at_half
@@ -65,6 +68,7 @@ class Evaluation:
     argmax_ties: int = 0
     unreadable: tuple[str, ...] = ()
     unreadable_metrics: Metrics | None = None
+    fold_cutoffs: FoldCutoffs | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -112,6 +116,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, object]:
         """Return one set of ``metrics.json``: plain Python values, no NaN, the same order every time."""
+        cutoff = self.cutoff or self.fold_cutoffs
         head: dict[str, object] = {
             "n": self.n,
             "unit": self.unit,
@@ -120,7 +125,7 @@ class Evaluation:
             "counts": self.counts,
             "positive": self.positive,
             "options": self.options.to_dict(),
-            "cutoff": None if self.cutoff is None else self.cutoff.to_dict(),
+            "cutoff": None if cutoff is None else cutoff.to_dict(),
         }
         tail: dict[str, object] = {
             "at_0.5": _plain(self.at_half) if self.at_half else None,
@@ -141,7 +146,8 @@ class Evaluation:
         A number that belongs to a decision of two classes names the source of its cutoff (``0.5`` for the row
         that is always shown beside it). Further intervals of a number are rows of their own.
         """
-        source = self.cutoff.source if self.cutoff else ""
+        cutoff_used = self.cutoff or self.fold_cutoffs
+        source = cutoff_used.source if cutoff_used else ""
         blocks = [("", self.metrics, source), ("", self.at_half, "0.5")]
         blocks += [(name, metrics, source) for name, metrics in self.class_metrics.items()]
         rows = []
@@ -172,7 +178,7 @@ def evaluate(
     predictions: Predictions,
     *,
     positive: str | None = None,
-    cutoff: Cutoff | None = None,
+    cutoff: Cutoff | FoldCutoffs | None = None,
     options: EvaluationOptions | None = None,
     unreadable: Mapping[str, str] | Sequence[str] | None = None,
 ) -> Evaluation:
@@ -183,8 +189,8 @@ def evaluate(
     positive
         The positive class, required for two classes; for more it is not used, and a warning says so.
     cutoff
-        From ``choose_cutoff`` on validation predictions. Without it 0.5 is applied and the reason said; for a
-        single score without probabilities the metrics of a decision are then null.
+        From ``choose_cutoff`` on validation predictions; of predictions with folds one for each. Without it 0.5 is
+        applied and the reason said; for a single score without probabilities the metrics of a decision are then null.
     unreadable
         Test images that could not be read: id and true class, or the ids alone, which leaves only the accuracy
         to tell. They are reported twice: left out everywhere, and counted as wrong in metrics of their own.
@@ -194,7 +200,7 @@ def evaluate(
     SettingsError
         Two classes without a positive class, or a cutoff chosen for another class.
     PredictionsError
-        An unreadable image that is among the predictions or of an unknown class.
+        An unreadable image that is among the predictions or of an unknown class, or a fold without a cutoff.
 
     >>> table = Predictions(list("abcd"), [0, 0, 1, 1], [[.9, .1], [.6, .4], [.65, .35], [.2, .8]], ("ng", "ok"))
     >>> result = evaluate(table, positive="ok", options=EvaluationOptions(resamples=100))
@@ -205,6 +211,9 @@ def evaluate(
     lost = _checked_unreadable(predictions, unreadable)
     two = len(predictions.classes) == 2
     evaluation = (_evaluate_two if two else _evaluate_many)(predictions, positive, cutoff, options)
+    if predictions.folds is not None:
+        means = means_over_folds(predictions, evaluation.positive, options)
+        evaluation = replace(evaluation, metrics={**evaluation.metrics, **means})
     if not lost:
         return evaluation
     wrong = counted_as_wrong(predictions, evaluation.confusion, lost, evaluation.positive, options)
@@ -212,7 +221,7 @@ def evaluate(
 
 
 def _evaluate_two(
-    predictions: Predictions, positive: str | None, cutoff: Cutoff | None, options: EvaluationOptions
+    predictions: Predictions, positive: str | None, cutoff: Cutoff | FoldCutoffs | None, options: EvaluationOptions
 ) -> Evaluation:
     positive = _checked_positive(predictions, positive, cutoff)
     if cutoff is None and predictions.has_probabilities:
@@ -222,7 +231,8 @@ def _evaluate_two(
         predictions=predictions,
         options=options,
         positive=positive,
-        cutoff=cutoff,
+        cutoff=None if isinstance(cutoff, FoldCutoffs) else cutoff,
+        fold_cutoffs=cutoff if isinstance(cutoff, FoldCutoffs) else None,
         metrics=metrics,
         class_metrics=per_class,
         at_half=at_half,
@@ -233,7 +243,7 @@ def _evaluate_two(
 
 
 def _evaluate_many(
-    predictions: Predictions, positive: str | None, cutoff: Cutoff | None, options: EvaluationOptions
+    predictions: Predictions, positive: str | None, cutoff: Cutoff | FoldCutoffs | None, options: EvaluationOptions
 ) -> Evaluation:
     metrics, per_class, task = many_class_metrics(predictions, options)
     unused = _unused(predictions, positive, cutoff)
@@ -256,7 +266,7 @@ def _unit(predictions: Predictions) -> str:
     return "image" if predictions.unit_index() is None else "group"
 
 
-def _checked_positive(predictions: Predictions, positive: str | None, cutoff: Cutoff | None) -> str:
+def _checked_positive(predictions: Predictions, positive: str | None, cutoff: Cutoff | FoldCutoffs | None) -> str:
     names = ", ".join(predictions.classes)
     if positive is None:
         raise SettingsError(f"Two classes need a positive class; name one of: {names}.")
@@ -266,7 +276,7 @@ def _checked_positive(predictions: Predictions, positive: str | None, cutoff: Cu
     return positive
 
 
-def _unused(predictions: Predictions, positive: str | None, cutoff: Cutoff | None) -> list[str]:
+def _unused(predictions: Predictions, positive: str | None, cutoff: Cutoff | FoldCutoffs | None) -> list[str]:
     given = {"a positive class": positive, "a cutoff": cutoff}
     c = len(predictions.classes)
     return [f"{what} has no meaning for {c} classes and is not used" for what, value in given.items() if value]
@@ -290,7 +300,9 @@ def _checked_unreadable(
     return dict(sorted(lost.items()))
 
 
-def _confusion(predictions: Predictions, positive: int | None, cutoff: Cutoff | None) -> np.ndarray | None:
+def _confusion(
+    predictions: Predictions, positive: int | None, cutoff: Cutoff | FoldCutoffs | None
+) -> np.ndarray | None:
     """Count (C, C) decisions; None for two classes without a cutoff."""
     c = len(predictions.classes)
     if positive is None:
@@ -298,7 +310,7 @@ def _confusion(predictions: Predictions, positive: int | None, cutoff: Cutoff | 
     elif cutoff is None:
         return None
     else:
-        above = predictions.score_of(predictions.classes[positive]) > cutoff.value
+        above = predictions.score_of(predictions.classes[positive]) > cutoff.of_images(predictions)
         called = np.where(above, positive, 1 - positive)
     return np.bincount(predictions.labels * c + called, minlength=c * c).reshape(c, c)
 

@@ -10,6 +10,7 @@ from model_aggregation.errors import PredictionsError, SettingsError
 from model_aggregation.evaluation.bootstrap import Resamples, Values, percentile_interval
 from model_aggregation.evaluation.cutoff import DEFAULT_CUTOFF, Cutoff
 from model_aggregation.evaluation.delong import DeLong, delong
+from model_aggregation.evaluation.folds import FoldCutoffs
 from model_aggregation.evaluation.many_class_values import (
     OVERALL_METRICS,
     ManyClassTask,
@@ -41,7 +42,7 @@ class Field:
     names: list[str]
     predictions: list[Predictions]
     positive: str | None
-    cutoffs: dict[str, Cutoff]
+    cutoffs: dict[str, Cutoff | FoldCutoffs]
     plan: Resamples
     singles: list[SingleMetric]
     right: np.ndarray  # (K, N) whether each image is decided rightly
@@ -53,7 +54,7 @@ class Field:
         cls,
         models: Mapping[str, Predictions],
         positive: str | None,
-        cutoffs: Mapping[str, Cutoff],
+        cutoffs: Mapping[str, Cutoff | FoldCutoffs],
         options: EvaluationOptions,
     ) -> "Field":
         """Check that the models fit together, and compute all values and resamples."""
@@ -177,7 +178,7 @@ def _stack(found: list[Values]) -> Values:
 
 
 def _task(
-    table: Predictions, positive: str | None, cutoff: Cutoff | None, options: EvaluationOptions
+    table: Predictions, positive: str | None, cutoff: Cutoff | FoldCutoffs | None, options: EvaluationOptions
 ) -> tuple[Metric, SingleMetric, np.ndarray]:
     """Return all metrics of one model and a single one as functions of weights, and (N,) its right decisions."""
     if positive is None:
@@ -187,12 +188,14 @@ def _task(
         return partial(many_class_values, many), partial(many_class_value, many), many.decision == many.labels
     two = TwoClassTask.of(table, positive, options.calibration_bins)
     default = DEFAULT_CUTOFF if table.has_probabilities else None
-    value = cutoff.value if cutoff is not None else default
+    value = cutoff.of_images(table) if cutoff is not None else default
     called = two.score > (np.inf if value is None else value)
     return partial(two_class_values, two, value), partial(two_class_value, two, value), called == two.positive
 
 
-def _checked_positive(tables: list[Predictions], positive: str | None, cutoffs: Mapping[str, Cutoff]) -> str | None:
+def _checked_positive(
+    tables: list[Predictions], positive: str | None, cutoffs: Mapping[str, Cutoff | FoldCutoffs]
+) -> str | None:
     if len(tables[0].classes) > 2:
         return None
     if positive is None:

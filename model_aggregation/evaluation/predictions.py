@@ -34,6 +34,8 @@ class Predictions:
         C names; their order is the order of the columns.
     groups
         (N,) str, the unit that stays together; None when unknown.
+    folds
+        (N,) int64, the fold of a cross-validation in which each image was tested; None for predictions of one network.
     score
         (N,) float64, a single finite score of any range for two classes, higher meaning ``score_class``. What
         needs probabilities is then null.
@@ -56,6 +58,7 @@ class Predictions:
     score: np.ndarray | None = None
     score_class: str | None = None
     renormalised: int = 0
+    folds: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         _set(self, "classes", tuple(str(name) for name in self.classes))
@@ -63,6 +66,8 @@ class Predictions:
         _set(self, "labels", np.asarray(self.labels, dtype=np.int64).reshape(-1))
         if self.groups is not None:
             _set(self, "groups", _as_text(self.groups))
+        if self.folds is not None:
+            _set(self, "folds", np.asarray(self.folds, dtype=np.int64).reshape(-1))
         if self.score is not None:
             _set(self, "score", np.asarray(self.score, dtype=np.float64).reshape(-1))
             _set(self, "probabilities", np.empty((len(self.ids), 0)))
@@ -127,6 +132,7 @@ class Predictions:
             probabilities=self.probabilities[rows],
             groups=None if self.groups is None else self.groups[rows],
             score=None if self.score is None else self.score[rows],
+            folds=None if self.folds is None else self.folds[rows],
         )
 
     def unit_index(self) -> np.ndarray | None:
@@ -252,7 +258,7 @@ def _check_shapes(predictions: Predictions) -> None:
     expected = (n, c) if predictions.has_probabilities else (n, 0)
     if predictions.probabilities.shape != expected:
         problems.append(f"probabilities have shape {predictions.probabilities.shape}, expected {expected}")
-    for name in ("labels", "groups", "score"):
+    for name in ("labels", "groups", "score", "folds"):
         values = getattr(predictions, name)
         if values is not None and len(values) != n:
             problems.append(f"{name} has {len(values)} values for {n} ids")

@@ -74,8 +74,8 @@ class TwoClassTask:
         return cls(truth, score, RankedScores.of(score, truth), losses)
 
 
-def two_class_values(task: TwoClassTask, cutoff: float | None, weights: np.ndarray) -> Values:
-    """Compute every metric of two classes for each column of the (N, b) weights.
+def two_class_values(task: TwoClassTask, cutoff: float | np.ndarray | None, weights: np.ndarray) -> Values:
+    """Compute every metric of two classes for each column of the (N, b) weights; one cutoff, or (N,) of them.
 
     >>> table = Predictions(list("abcd"), [0, 0, 1, 1], [[.9, .1], [.6, .4], [.65, .35], [.2, .8]], ("ng", "ok"))
     >>> values = two_class_values(TwoClassTask.of(table, "ok", 15), 0.5, np.ones((4, 1)))
@@ -90,7 +90,9 @@ def two_class_values(task: TwoClassTask, cutoff: float | None, weights: np.ndarr
     return values
 
 
-def two_class_value(task: TwoClassTask, cutoff: float | None, weights: np.ndarray, name: str) -> np.ndarray:
+def two_class_value(
+    task: TwoClassTask, cutoff: float | np.ndarray | None, weights: np.ndarray, name: str
+) -> np.ndarray:
     """Compute one metric of ``two_class_values`` without the others."""
     if name in PROBABILITY_METRICS and task.losses is not None:
         return probability_values(task.losses, weights)[name]

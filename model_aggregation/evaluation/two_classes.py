@@ -10,6 +10,7 @@ from model_aggregation.evaluation.calibration import calibration_line
 from model_aggregation.evaluation.cutoff import DEFAULT_CUTOFF, Cutoff
 from model_aggregation.evaluation.delong import auc_estimate, delong
 from model_aggregation.evaluation.estimate import Estimate
+from model_aggregation.evaluation.folds import FoldCutoffs
 from model_aggregation.evaluation.intervals import (
     PROPORTION_METHODS,
     balanced_accuracy_interval,
@@ -115,7 +116,7 @@ class Decision:
 
 
 def two_class_metrics(
-    predictions: Predictions, positive: str, cutoff: Cutoff | None, options: EvaluationOptions
+    predictions: Predictions, positive: str, cutoff: Cutoff | FoldCutoffs | None, options: EvaluationOptions
 ) -> tuple[Metrics, Metrics, dict[str, Metrics]]:
     """Compute the metrics, those at a cutoff of 0.5, and the metrics per class, of predictions sorted by id.
 
@@ -126,7 +127,7 @@ def two_class_metrics(
     """
     task = TwoClassTask.of(predictions, positive, options.calibration_bins)
     plan = Resamples.of(predictions, count=options.resamples, seed=options.seed)
-    value = None if cutoff is None else cutoff.value
+    value = None if cutoff is None else cutoff.of_images(predictions)
     half = DEFAULT_CUTOFF if predictions.has_probabilities else None
 
     def both(weights: np.ndarray) -> Values:
@@ -150,7 +151,7 @@ def two_class_metrics(
 
 
 def _decision_metrics(
-    task: TwoClassTask, cutoff: float | None, drawn: Values, plan: Resamples, options: EvaluationOptions
+    task: TwoClassTask, cutoff: float | np.ndarray | None, drawn: Values, plan: Resamples, options: EvaluationOptions
 ) -> Metrics:
     names = (*DECISION_METRICS, "f1_negative")
     if cutoff is None:

@@ -36,13 +36,42 @@ def write_comparison_report(
     ResultsError
         If evaluations and comparison are not of the same models and numbers. Nothing is written then.
     """
+    write_comparison_tables(folder, comparison, evaluations, facts=facts)
+    write_comparison_figures(folder, comparison, evaluations)
+
+
+def write_comparison_tables(
+    folder: Path, comparison: Comparison, evaluations: Mapping[str, Evaluation], *, facts: ReportFacts | None = None
+) -> None:
+    """Write the tables and ``methods.md`` of a comparison's report without its figures.
+
+    Raises
+    ------
+    ResultsError
+        As :func:`write_comparison_report`.
+    """
     _check_same(comparison, evaluations)
-    write_csv(folder / "comparisons.csv", comparison.comparisons)
-    write_csv(folder / "ranking.csv", _ranking_table(comparison, evaluations))
+    models = {} if facts is None else facts.model_names
+    write_csv(folder / "comparisons.csv", _with_runs(comparison.comparisons, models))
+    write_csv(folder / "ranking.csv", _with_runs(_ranking_table(comparison, evaluations), models))
+    write_text(folder / "methods.md", methods_text(evaluations, facts, comparison))
+
+
+def write_comparison_figures(folder: Path, comparison: Comparison, evaluations: Mapping[str, Evaluation]) -> None:
+    """Write the figures of a comparison's report into its ``figures/``."""
     with plain_style(FONT_POINTS):
         save_for_paper(forest_figure(comparison, evaluations), folder / "figures", "forest")
         save_for_paper(roc_overlay_figure(comparison, evaluations), folder / "figures", "roc_overlay")
-    write_text(folder / "methods.md", methods_text(evaluations, facts, comparison))
+
+
+def _with_runs(table: pd.DataFrame, models: Mapping[str, str]) -> pd.DataFrame:
+    """Return a table with the names of the runs, which were compared, beside those of their models."""
+    table = table.copy()
+    for column, run in (("model", "run_name"), ("reference", "reference_run")):
+        if column in table:
+            table.insert(list(table.columns).index(column), run, table[column])
+            table[column] = [models.get(str(name), name) for name in table[column]]
+    return table
 
 
 def _check_same(comparison: Comparison, evaluations: Mapping[str, Evaluation]) -> None:

@@ -23,6 +23,8 @@ def confusion_figure(evaluation: Evaluation, set_name: str) -> Figure:
     figure = new_figure(*_size_inches(classes))
     axes = figure.add_subplot()
     cutoff = "" if evaluation.cutoff is None else f", cutoff {evaluation.cutoff.value:.3f}"
+    if evaluation.fold_cutoffs is not None:
+        cutoff = ", cutoff of each fold"
     put_words(axes.set_title, f"{set_name}: {evaluation.n:,} images{cutoff}", fontsize=FONT_POINTS + 0.5)
     counts, percent = evaluation.confusion, evaluation.confusion_percent
     if counts is None or percent is None or evaluation.n == 0:

@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from model_aggregation.evaluation import Cutoff, Evaluation
+from model_aggregation.evaluation import Cutoff, Evaluation, FoldCutoffs
 from model_aggregation.evaluation.cutoff import FEWEST_IMAGES
 from model_aggregation.reporting.references import Citations
-from model_aggregation.reporting.words import counted
+from model_aggregation.reporting.words import counted, listing
 
 _RULES = {
     "balanced_accuracy": "the largest balanced accuracy between the limits {lower:g} and {upper:g}",
@@ -28,6 +28,9 @@ def decision_sentences(evaluations: Sequence[Evaluation], cite: Citations) -> li
         ties = sum(evaluation.argmax_ties for evaluation in evaluations)
         return [f"{sentence}; {counted(ties, 'tie')} went to the first class." if ties else f"{sentence}."]
     cutoffs = [evaluation.cutoff for evaluation in evaluations if evaluation.cutoff is not None]
+    pooled = [evaluation.fold_cutoffs for evaluation in evaluations if evaluation.fold_cutoffs is not None]
+    if pooled:
+        return [*_by_fold(positive, pooled, cite), *_half(evaluations)]
     if not cutoffs:
         return [f"‘{positive}’ was the positive class; no cutoff was applied."]
     sentences = [
@@ -36,11 +39,26 @@ def decision_sentences(evaluations: Sequence[Evaluation], cite: Citations) -> li
     if len(set(cutoffs)) == 1:
         value = "" if cutoffs[0].source == "default" else f" {_value(cutoffs[0])}"
         return [*sentences, f"The cutoff{value} was {_origin(cutoffs[0], cite)}.", *_half(evaluations)]
+    return [*sentences, *_origins(cutoffs, cite), *_half(evaluations)]
+
+
+def _by_fold(positive: str, pooled: Sequence[FoldCutoffs], cite: Citations) -> list[str]:
+    """Say that each fold has a cutoff of its own, and what they are when there is one model."""
+    sentences = [
+        f"‘{positive}’ was the positive class; an image counted as positive when its score lay above the cutoff of the "
+        "fold in which it was tested."
+    ]
+    if len(pooled) == 1:
+        values = [f"{cutoff.value:.3f}" for _, cutoff in sorted(pooled[0].cutoffs.items())]
+        sentences.append(f"The cutoffs of the folds were {listing(values)}, each chosen within its fold.")
+    return sentences + _origins([cutoff for one in pooled for _, cutoff in sorted(one.cutoffs.items())], cite)
+
+
+def _origins(cutoffs: Sequence[Cutoff], cite: Citations) -> list[str]:
     kinds = Counter(_origin(cutoff, cite) for cutoff in cutoffs)
     if len(kinds) == 1:
-        return [*sentences, f"Each cutoff was {next(iter(kinds))}.", *_half(evaluations)]
-    sentences += [f"For {count} of {len(cutoffs)} the cutoff was {kind}." for kind, count in kinds.items()]
-    return sentences + _half(evaluations)
+        return [f"Each cutoff was {next(iter(kinds))}."]
+    return [f"For {count} of {len(cutoffs)} the cutoff was {kind}." for kind, count in kinds.items()]
 
 
 def _value(cutoff: Cutoff) -> str:
@@ -71,5 +89,10 @@ def _origin(cutoff: Cutoff, cite: Citations) -> str:
 
 
 def _half(evaluations: Sequence[Evaluation]) -> list[str]:
-    moved = any(one.cutoff is not None and one.cutoff.value != 0.5 and one.at_half for one in evaluations)
+    used = [
+        (one, cutoff)
+        for one in evaluations
+        for cutoff in ([one.cutoff] if one.fold_cutoffs is None else one.fold_cutoffs.cutoffs.values())
+    ]
+    moved = any(cutoff is not None and cutoff.value != 0.5 and one.at_half for one, cutoff in used)
     return ["Results at a cutoff of 0.5 are given beside it."] if moved else []

@@ -11,6 +11,7 @@ from model_aggregation.reporting import curve_figures
 from model_aggregation.reporting.confusion_figure import confusion_figure
 from model_aggregation.reporting.curves import ClassCurves, class_curves
 from model_aggregation.reporting.evaluation_tables import (
+    Curves,
     calibration_table,
     confusion_table,
     net_benefit_table,
@@ -48,16 +49,35 @@ def write_evaluation_report(
     ResultsError
         Without an evaluation, or for a name of a set that is no file name. Nothing is written then.
     """
+    curves = write_evaluation_tables(folder, evaluations, facts=facts)
+    write_evaluation_figures(folder, evaluations, curves)
+
+
+def write_evaluation_tables(
+    folder: Path, evaluations: Mapping[str, Evaluation], *, facts: ReportFacts | None = None
+) -> Curves:
+    """Write the tables and ``methods.md`` of a report without its figures; return the curves for these.
+
+    Raises
+    ------
+    ResultsError
+        As :func:`write_evaluation_report`.
+    """
     _check_names(evaluations)
     curves = {name: class_curves(evaluation) for name, evaluation in evaluations.items()}
     write_csv(folder / "roc_points.csv", roc_points_table(curves))
     write_csv(folder / "calibration.csv", calibration_table(evaluations, curves))
     write_csv(folder / "net_benefit.csv", net_benefit_table(curves))
     write_csv(folder / "confusion.csv", confusion_table(evaluations))
+    write_text(folder / "methods.md", methods_text(evaluations, facts))
+    return curves
+
+
+def write_evaluation_figures(folder: Path, evaluations: Mapping[str, Evaluation], curves: Curves) -> None:
+    """Write the figures of a report into its ``figures/``."""
     with plain_style(FONT_POINTS):
         for name, evaluation in evaluations.items():
             _write_figures(folder / "figures", name, evaluation, curves[name])
-    write_text(folder / "methods.md", methods_text(evaluations, facts))
 
 
 def _check_names(evaluations: Mapping[str, Evaluation]) -> None:

@@ -18,8 +18,16 @@ class ReportFacts:
         Names of the models.
     training
         Whole sentences on how they were trained, printed as they are.
+    model_names
+        The model of each run, by the name of the run.
     seeds
         Seeds of the trainings.
+    reference_seed
+        With several seeds: the lowest, whose runs are compared.
+    repeated
+        What was repeated, such as ``("seeds", "folds")``; mean and SD over it stand in ``repeats.csv``.
+    without_reference
+        Models that have no finished run of the reference seed.
     images
         Number of images by set and class, of all sets: ``{"train": {"ok": 100, "ng": 50}, …}``.
     split_origin
@@ -33,7 +41,7 @@ class ReportFacts:
     primary_metric
         The metric declared as the primary one.
     test_evaluations
-        How often the test images were evaluated so far, this evaluation included.
+        How often the images were evaluated so far, this evaluation included, by set of images.
     test_duplicates
         Test images whose exact pixels also occur in another set and that were kept on purpose; 0 when it was looked
         for and none was found.
@@ -45,14 +53,18 @@ class ReportFacts:
 
     models: tuple[str, ...] = ()
     training: str | None = None
+    model_names: Mapping[str, str] = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
+    reference_seed: int | None = None
+    repeated: tuple[str, ...] = ()
+    without_reference: tuple[str, ...] = ()
     images: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     split_origin: str | None = None
     group_meaning: str | None = None
     chosen_on: tuple[str, ...] = ()
     selection: str | None = None
     primary_metric: str | None = None
-    test_evaluations: int | None = None
+    test_evaluations: Mapping[str, int] = field(default_factory=dict)
     test_duplicates: int | None = None
     comparison_options: EvaluationOptions | None = None
     versions: Mapping[str, str] = field(default_factory=dict)

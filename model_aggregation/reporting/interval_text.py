@@ -26,8 +26,11 @@ _KINDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 )
 
 
-WITHOUT_INTERVAL = ("prevalence", "majority_baseline")
-"""Facts of the set of images, not measures of a model."""
+_OF_FOLDS = tuple(
+    f"{area}{ending}" for area in ("auc", "macro_auc", "hand_till_auc") for ending in ("_mean_of_folds", "_sd_of_folds")
+)
+WITHOUT_INTERVAL = ("prevalence", "majority_baseline", *_OF_FOLDS)
+"""Facts of the set of images or of its folds, which have words of their own, not measures of the pooled predictions."""
 
 
 def interval_sentences(evaluations: Mapping[str, Evaluation], cite: Citations) -> list[str]:

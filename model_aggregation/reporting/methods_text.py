@@ -12,6 +12,7 @@ from model_aggregation.reporting.facts import ReportFacts
 from model_aggregation.reporting.interval_text import interval_sentences
 from model_aggregation.reporting.measure_text import curve_sentences, measure_sentences
 from model_aggregation.reporting.references import Citations
+from model_aggregation.reporting.repeats_text import repeat_sentences
 from model_aggregation.reporting.words import counted, listing, metric_name, metric_phrases, quoted
 
 __all__ = ["ReportFacts", "methods_text"]
@@ -42,6 +43,7 @@ def methods_text(
         [*decision_sentences(values, cite), *measure_sentences(values, cite)],
         [*interval_sentences(evaluations, cite), *(curve_sentences(values, cite) if comparison is None else [])],
     ]
+    paragraphs.append(repeat_sentences(list(evaluations.values()), facts, alone=comparison is None))
     if comparison is not None:
         paragraphs.append(comparison_sentences(comparison, facts, cite))
     paragraphs.append(_software_sentences(facts))
@@ -89,9 +91,10 @@ def _data_sentences(
         sentences.append(f"The model was selected by {facts.selection.rstrip('.')}.")
     if facts.primary_metric and comparison is None:
         sentences.append(f"The primary metric was {metric_name(facts.primary_metric)}.")
-    if facts.test_evaluations is not None:
-        times = "once" if facts.test_evaluations == 1 else f"{facts.test_evaluations:,} times"
-        sentences.append(f"Counting this evaluation, the test images had been evaluated {times}.")
+    for name, count in facts.test_evaluations.items():
+        times = "once" if count == 1 else f"{count:,} times"
+        images = "the test images" if name == "test" else f"the images of ‘{name}’"
+        sentences.append(f"Counting this evaluation, {images} had been evaluated {times}.")
     return sentences
 
 

@@ -38,6 +38,10 @@ def metric_name(metric: str) -> str:
     >>> metric_name("auc"), metric_name("balanced_accuracy"), metric_name("macro_f1_present")
     ('AUC', 'balanced accuracy', 'macro F1 over the classes present')
     """
+    if metric.endswith("_mean_of_folds"):
+        return f"mean of the folds' {metric_name(metric.removesuffix('_mean_of_folds'))}"
+    if metric.endswith("_sd_of_folds"):
+        return f"standard deviation of the folds' {metric_name(metric.removesuffix('_sd_of_folds'))}"
     if metric.endswith("_present"):
         return f"{metric_name(metric.removesuffix('_present'))} over the classes present"
     return METRIC_NAMES.get(metric, metric.replace("_", " "))

@@ -100,6 +100,11 @@ class RunPaths:
         return self.path / "subgroups.csv"
 
     @property
+    def folds_csv(self) -> Path:
+        """The folds of a pooled run with the cutoff of each."""
+        return self.path / "folds.csv"
+
+    @property
     def metrics_json(self) -> Path:
         """Every number of the evaluation; the mark of completion."""
         return self.path / "metrics.json"
