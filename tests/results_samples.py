@@ -82,6 +82,7 @@ def make_run(
     folder.write_environment(
         {
             "model": "torchvision:resnet18",
+            "seed": seed,
             "classes": list(classes),
             "primary_metric": "auc" if len(classes) == 2 else "balanced_accuracy",
             "test_fingerprint": "t1",

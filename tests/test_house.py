@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the bottom up; a module may import from its own layer and from those before it.
 LAYERS = [
     ["errors"],
-    ["files", "progress", "software"],
+    ["files", "progress", "software", "startup"],
     ["evaluation"],
     ["recipes", "setting_values"],
     ["options"],
@@ -92,6 +92,7 @@ def test_sizes():
         "from model_aggregation.cli import app; app(['train', '--help'], result_action='return_value')",
         "import model_aggregation.results.leaderboard, model_aggregation.results.objects",
         "import model_aggregation.evaluation",
+        "import model_aggregation.viewer.server",
     ],
 )
 def test_starts_without_torch(code):

@@ -1,6 +1,7 @@
 """The earlier program's database: taken over with every row, and still written by the earlier program."""
 
 import csv
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -42,7 +43,7 @@ def earlier_program(log: Path, table: str, *rows: tuple[object, ...], insert: st
         connection.commit()
 
 
-def named(name: str, **changes: object) -> tuple[object, ...]:
+def named(name: str | None, **changes: object) -> tuple[object, ...]:
     """Return an earlier row with another name."""
     return tuple(changes.get(key, value) for key, value in zip(COLUMNS.split(", "), (name, *ROW[1:]), strict=True))
 
@@ -186,3 +187,86 @@ def test_a_copy_in_another_form_is_not_overwritten(log: Path) -> None:
     with pytest.raises(ResultsError, match="Restore it"):
         Index(log).rebuild()
     assert (log / "earlier_results.csv").read_text(encoding="utf-8") == "a,b\n1,2\n"
+
+
+@pytest.mark.parametrize("constraint", ["auc REAL NOT NULL", "run_name TEXT UNIQUE", "auc REAL CHECK (auc < 0.96)"])
+def test_constraints_of_the_earlier_table_do_not_stay(log: Path, constraint: str) -> None:
+    name, kind, *_ = constraint.split()
+    earlier_program(log, TABLE.format(id="", t="REAL").replace(f"{name} {kind}", constraint), ROW)
+    Index(log).rebuild()
+    earlier_program(log, WITH_ID, named("old_a", auc=None), named("old_b", auc=0.99))
+    assert sorted(Index(log).test_results()["run_name"]) == ["old_a", "old_a", "old_b"]
+
+
+def test_an_index_taken_over_with_its_constraints_loses_them(log: Path) -> None:
+    Index(log).rebuild()
+    with closing(sqlite3.connect(log / "analyze_record.db")) as connection:  # as the first version left it
+        connection.execute("DROP TABLE earlier_result")
+        table = TABLE.format(id="id INTEGER PRIMARY KEY AUTOINCREMENT,", t="REAL NOT NULL")
+        connection.execute(table.replace("test_result", "earlier_result"))
+        connection.execute(INSERT.replace("test_result", "earlier_result"), ROW)
+        connection.execute("PRAGMA user_version = 1")
+        connection.commit()
+    assert Index(log).earlier_rows()["run_name"].tolist() == ["old_a"]
+    earlier_program(log, WITH_ID, named("old_b", auc=None))
+    assert set(seen(log)) == {"old_a", "old_b"}
+
+
+def test_rows_without_group_and_time_get_what_the_earlier_program_means(log: Path) -> None:
+    earlier_program(log, WITH_ID, named("old_a", group_name=None))
+    Index(log).rebuild()
+    earlier_program(log, WITH_ID, named("old_b", group_name=None, datetime=None))
+    rows = seen(log)
+    assert rows["old_a"][1] == rows["old_b"][1] == "single"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", str(rows["old_b"][2]))
+    assert set(Index(log).earlier_rows("single")["run_name"]) == {"old_a", "old_b"}
+
+
+@pytest.mark.parametrize("name", ["Test_Result", "TEST_RESULT"])
+def test_the_table_is_known_in_any_case(log: Path, name: str) -> None:
+    earlier_program(log, WITH_ID.replace("test_result", name), ROW, insert=INSERT.replace("test_result", name))
+    Index(log).record(make_run(log / "new").path)
+    assert set(seen(log)) == {"old_a", "new"}
+
+
+def test_ids_are_kept_beside_rows_without_one(log: Path) -> None:
+    rows = [(None, *named("a")), (1, *named("b"))]
+    earlier_program(
+        log, TABLE.format(id="id,", t="REAL"), *rows, insert=f"INSERT INTO test_result VALUES ({'?,' * 12}?)"
+    )
+    assert Index(log).test_results().set_index("run_name")["id"].to_dict() == {"a": 2, "b": 1}
+
+
+def test_backslashes_in_folders_become_slashes(log: Path) -> None:
+    earlier_program(log, WITH_ID, named("old_a", log_folder="log\\g", group_name="g"))
+    Index(log).rebuild()
+    assert seen(log)["old_a"][-1] == "log/g"
+
+
+@pytest.mark.parametrize(
+    "file", ["best_model_weight.pth", "last_model_all.pth", "resnet18_architecture.txt", "models/10.pth", "b_test.csv"]
+)
+def test_folders_of_the_earlier_program_are_listed(log: Path, file: str) -> None:
+    for folder in ("b", "g/b"):
+        (log / folder / file).parent.mkdir(parents=True)
+        (log / folder / file).write_bytes(b"x")
+    own = make_run(log / "own")
+    (own.path / "models").mkdir()
+    (own.path / "models" / "best_model_weight.pth").write_bytes(b"x")
+    assert Index(log).rebuild().earlier_folders == ("b", "g/b")
+
+
+def test_folders_named_by_earlier_rows_are_listed(log: Path) -> None:
+    rows = [
+        named("old_a", log_folder="log"),
+        named("old_b", log_folder="log\\g", group_name="g"),
+        named("old_c", log_folder="before/g", group_name="g"),  # the log folder had another name
+        named("gone"),
+        named(None),
+        named("new"),
+    ]
+    earlier_program(log, WITH_ID, *rows)
+    for folder in ("old_a", "g/old_b", "g/old_c"):
+        (log / folder).mkdir(parents=True)
+    make_run(log / "new")
+    assert Index(log).rebuild().earlier_folders == ("g/old_b", "g/old_c", "old_a")

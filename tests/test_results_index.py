@@ -10,7 +10,10 @@ import pandas as pd
 import pytest
 from results_samples import make_failed_run, make_run
 
+from model_aggregation.data.image_table import ImageTable
 from model_aggregation.errors import ResultsError
+from model_aggregation.files import write_csv, write_json
+from model_aggregation.results import records
 from model_aggregation.results.index import Index
 from model_aggregation.results.locks import run_lock
 from model_aggregation.results.run_folder import RunFolder
@@ -103,6 +106,66 @@ def test_test_evaluations_are_counted_once_per_run_and_time(log: Path) -> None:
     shutil.rmtree(log / "g")
     index.rebuild()
     assert index.test_evaluations("t1") == 3  # the images were seen, whatever became of the folder
+
+
+def add_external_set(folder: RunFolder, name: str, *, weights: str = "w1", hashes: str = "ab") -> None:
+    """Write what ``magg test`` leaves of the images of a set."""
+    rows = [(f"{c}.png", f"/data/{c}.png", "cat", name, "", "True", f"hash {c}") for c in hashes]
+    columns = ["id", "path", "label", "split", "group", "readable", "content_hash"]
+    write_csv(folder.set_images_csv(name), pd.DataFrame(rows, columns=columns))
+    write_json(folder.set_facts_json(name), {"weights_sha256": weights, "tested": "2025-01-01 00:00:00"})
+
+
+def test_external_sets_are_counted_as_test_evaluations(log: Path) -> None:
+    index = Index(log)
+    first, second = make_run(log / "one"), make_run(log / "two")
+    add_external_set(first, "hospital_b")
+    add_external_set(second, "b")  # the same images under another name
+    add_external_set(second, "other", hashes="xy")
+    for folder in (first, second, first):
+        index.record(folder.path)
+    fingerprint = records.read_record(first, log).test_evaluations[1][0]
+    assert index.test_evaluations(fingerprint) == 2
+    index.path.unlink()
+    index.rebuild()
+    assert index.test_evaluations(fingerprint) == 2
+    add_external_set(first, "hospital_b", weights="w2")  # trained again, tested again
+    index.record(first.path)
+    assert index.test_evaluations(fingerprint) == 3
+    assert index.test_evaluations("t1") == 2
+
+
+def test_an_external_set_has_the_fingerprint_of_the_same_test_images(log: Path) -> None:
+    folder = make_run(log / "one")
+    add_external_set(folder, "b")
+    frame = folder.read_set_images("b").assign(split="test", readable=True)
+    expected = ImageTable(log, frame, ("cat",)).fingerprint()
+    assert records.read_record(folder, log).test_evaluations[1] == (expected, "w1")
+
+
+def test_a_damaged_external_set_is_reported(log: Path) -> None:
+    folder = make_run(log / "one")
+    add_external_set(folder, "b")
+    folder.set_images_csv("b").write_text("id\n1\n", encoding="utf-8")
+    report = Index(log).rebuild()
+    assert "the set b" in report.problems[0]
+    assert list(Index(log).test_results()["run_name"]) == ["one"]
+
+
+def test_an_index_of_the_older_version_is_rebuilt(log: Path) -> None:
+    make_run(log / "g" / "g_m_s0_f1", seed=0, fold=1, folds=5, part_of="g_m")
+    Index(log).rebuild()
+    for statement in (
+        *(f"ALTER TABLE runs DROP COLUMN {name}" for name in ("fold", "folds", "part_of")),
+        "ALTER TABLE test_evaluations RENAME COLUMN trained TO finished",
+        "INSERT INTO test_evaluations VALUES ('t1', 'single', 'gone', '2024-01-01 00:00:00')",
+        "PRAGMA user_version = 1",
+    ):
+        query(log, statement)
+    row = Index(log).runs("g").iloc[0]
+    assert row[["seed", "fold", "folds", "part_of"]].tolist() == [0, 1, 5, "g_m"]
+    assert Index(log).test_evaluations("t1") == 2
+    assert Index(log).path.is_file()
 
 
 def test_a_rebuild_gives_the_same_index(log: Path) -> None:

@@ -13,7 +13,8 @@ from test_results_earlier import COLUMNS, ROW, WITH_ID, earlier_program, named
 
 from model_aggregation.errors import ResultsError, SettingsError
 from model_aggregation.results.index import Index
-from model_aggregation.results.leaderboard import leaderboard, leaderboard_parts, leaderboard_text, write_leaderboard
+from model_aggregation.results.leaderboard import leaderboard, write_leaderboard
+from model_aggregation.results.leaderboard_text import leaderboard_parts, leaderboard_text
 from model_aggregation.results.locks import run_lock
 from model_aggregation.results.objects import Group, Run
 
@@ -102,6 +103,37 @@ def test_three_classes(tmp_path: Path) -> None:
     assert {"accuracy", "macro_f1", "macro_f1_low"} <= set(table.columns)
     assert "auc" not in table.columns
     assert "balanced accuracy" in shown(table)
+
+
+def test_earlier_rows_of_three_classes_show_their_accuracy(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    nothing = dict.fromkeys(COLUMNS.split(", ")[4:11])
+    rows = [named(f"g_{k}", group_name="g", accuracy=0.6125 + k / 10, **nothing) for k in range(2)]
+    earlier_program(tmp_path / "log", WITH_ID, *rows)
+    for width in (80, 200):
+        text = shown(leaderboard(tmp_path / "log", "g"), width=width)
+        assert "0.613" in text or "0.612" in text
+        assert "0.713" in text or "0.712" in text
+
+
+def test_columns_with_values_come_first_in_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    earlier_program(tmp_path / "log", WITH_ID, named("g_a", group_name="g", auc=None, sensitivity=None))
+    text = shown(leaderboard(tmp_path / "log", "g"), width=80)
+    assert "0.700" in text  # the specificity
+
+
+def test_a_model_that_occurs_twice_is_named_with_its_run(tmp_path: Path) -> None:
+    for name, model in (("g_one", "timm:vit"), ("g_two", "timm:vit"), ("g_other", "timm:swin")):
+        make_run(tmp_path / "log" / "g" / name, model=model)
+    table = leaderboard(tmp_path / "log", "g")
+    console = Console(width=100, record=True, file=io.StringIO())
+    for part in leaderboard_parts(table, width=100):
+        console.print(part)
+    text = console.export_text()
+    assert text.count("g_one") == text.count("g_two") == 3  # in the ranking, in its notes, in what each took
+    assert "g_other" not in text
+    assert text.count("timm:swin") == 3
 
 
 def test_lower_is_better_for_losses(tmp_path: Path) -> None:

@@ -18,29 +18,27 @@ from model_aggregation.results.index_schema import (
     NUMBER_COLUMNS,
     TEST_RESULT_COLUMNS,
     create_earlier_table,
+    kind_of,
     next_id,
 )
 from model_aggregation.results.tables import read_text
 
 _COPIED = "earlier_rows_copied"
+_LARGEST_ID = 2**53  # beyond it a float is no longer exact
 
 
 def take_over_table(connection: sqlite3.Connection) -> None:
-    """Rename a table ``test_result`` of the earlier program to ``earlier_result`` and complete its columns.
+    """Bring the rows of the earlier program into a table ``earlier_result`` of our own form, without constraints.
 
-    Runs inside the caller's transaction. Where there is no such table, an empty one is made.
+    A table of its own may forbid (NOT NULL, UNIQUE) what it inserts later. Runs inside the caller's transaction.
     """
-    kinds = dict(connection.execute("SELECT name, type FROM sqlite_master").fetchall())
-    if kinds.get("test_result") == "table":
-        if "earlier_result" in kinds:  # the view was replaced by hand; bring both together
-            _, rows = _rows(connection, "test_result")
-            add_rows(connection, rows)
-            connection.execute("DROP TABLE test_result")
-        else:
-            connection.execute("ALTER TABLE test_result RENAME TO earlier_result")
+    names = [name for name in ("earlier_result", "test_result") if kind_of(connection, name) == "table"]
+    parts = [_rows(connection, name)[1] for name in names]
+    for name in names:
+        connection.execute(f"DROP TABLE {name}")
     create_earlier_table(connection)
-    _add_columns(connection, TEST_RESULT_COLUMNS)
-    _repair_ids(connection)
+    for rows in parts:  # where the view was replaced by hand there are two; what both hold is taken once
+        add_rows(connection, rows)
 
 
 def _add_columns(connection: sqlite3.Connection, names: Iterable[str]) -> None:
@@ -52,56 +50,41 @@ def _add_columns(connection: sqlite3.Connection, names: Iterable[str]) -> None:
             present.add(name.casefold())
 
 
-def _repair_ids(connection: sqlite3.Connection) -> None:
-    """Give a new id to rows that have none, one that is no integer, or one that an earlier row has."""
-    taken: set[int] = set()
-    without: list[int] = []
-    for rowid, value in connection.execute("SELECT rowid, id FROM earlier_result ORDER BY rowid").fetchall():
-        number = _whole_number(value)
-        if number is None or number in taken:
-            without.append(rowid)
-        else:
-            taken.add(number)
-    for rowid in without:
-        number = max(taken, default=0) + 1
-        connection.execute("UPDATE earlier_result SET id = ? WHERE rowid = ?", (number, rowid))
-        taken.add(number)
-
-
 def _whole_number(value: Any) -> int | None:
     try:
         number = float(value)
-        return int(number) if number == int(number) else None
+        return int(number) if number == int(number) and abs(number) < _LARGEST_ID else None
     except (TypeError, ValueError, OverflowError):
         return None
 
 
-def add_rows(connection: sqlite3.Connection, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Insert those rows that the table does not hold yet, with their ids where these are free; count them."""
+def add_rows(connection: sqlite3.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert those rows that the table does not hold yet, with their ids where these are free."""
     if not rows:
-        return 0
+        return
     create_earlier_table(connection)
     _add_columns(connection, [*TEST_RESULT_COLUMNS, *rows[0]])
     _, present = _rows(connection, "earlier_result")
     known = Counter(_content(row) for row in present)
-    ids = {_whole_number(row["id"]) for row in present}
-    ids |= {row[0] for row in connection.execute("SELECT id FROM runs")}
-    added = 0
+    ids = {row["id"] for row in present} | {row[0] for row in connection.execute("SELECT id FROM runs")}
+    without: list[Mapping[str, Any]] = []
     for row in rows:
-        content = _content(row)
+        content, number = _content(row), _whole_number(row.get("id"))
         if known[content]:
             known[content] -= 1
-            continue
-        number = _whole_number(row.get("id"))
-        if number is None or number in ids:
-            number = next_id(connection)
-        ids.add(number)
-        values = {**row, "id": number}
-        names = ", ".join(_quoted(name) for name in values)
-        marks = ", ".join("?" * len(values))
-        connection.execute(f"INSERT INTO earlier_result ({names}) VALUES ({marks})", list(values.values()))  # noqa: S608
-        added += 1
-    return added
+        elif number is None or number in ids:
+            without.append(row)
+        else:
+            ids.add(number)
+            _insert(connection, {**row, "id": number})
+    for row in without:
+        _insert(connection, {**row, "id": next_id(connection)})
+
+
+def _insert(connection: sqlite3.Connection, values: Mapping[str, Any]) -> None:
+    names = ", ".join(_quoted(name) for name in values)
+    marks = ", ".join("?" * len(values))
+    connection.execute(f"INSERT INTO earlier_result ({names}) VALUES ({marks})", list(values.values()))  # noqa: S608
 
 
 def copy_to_csv(connection: sqlite3.Connection, path: Path) -> None:
@@ -163,8 +146,7 @@ def rescue_rows(path: Path) -> tuple[list[dict[str, Any]], list[tuple[Any, ...]]
 def _readable(connection: sqlite3.Connection, table: str) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     try:
-        kind = connection.execute("SELECT type FROM sqlite_master WHERE name = ?", (table,)).fetchone()
-        if kind and kind[0] == "table":
+        if kind_of(connection, table) == "table":
             cursor = connection.execute(f"SELECT * FROM {table}")  # noqa: S608
             names = [column[0].casefold() for column in cursor.description]
             for row in cursor:

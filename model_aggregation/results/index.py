@@ -21,8 +21,10 @@ from model_aggregation.results.index_schema import (
     RUN_COLUMNS,
     SCHEMA_VERSION,
     TEST_RESULT_COLUMNS,
+    Part,
     create_tables,
     create_views,
+    kind_of,
     next_id,
 )
 from model_aggregation.results.locks import is_locked
@@ -94,27 +96,29 @@ class Index:
         state: str,
         *,
         model: str | None = None,
-        reason: str | None = None,
+        part: Part | None = None,
     ) -> None:
-        """Note the state of a run: planned, running, finished, failed, interrupted or stopped."""
+        """Note the state of a run: planned, running, finished, failed, interrupted or stopped.
+
+        ``part`` says which seed or fold of a model it is; what is not given stays as it was.
+        """
         if state not in STATES:
             raise ValueError(f"a state is one of {', '.join(STATES)}, not {state!r}")
+        facts = {"model": model, **({} if part is None else vars(part))}
         with self._writing() as connection:
+            row = {
+                "group_name": group_name,
+                "run_name": run_name,
+                "id": next_id(connection),
+                "log_folder": log_folder_text(group_name, self.log_folder),
+                "state": state,
+                **facts,
+            }
+            kept = "".join(f", {name} = coalesce(excluded.{name}, {name})" for name in facts)
             connection.execute(
-                """INSERT INTO runs (group_name, run_name, id, log_folder, model, state, reason)
-                VALUES (?, ?, ?, ?, ?, ?, ?)
-                ON CONFLICT (group_name, run_name) DO UPDATE
-                SET state = excluded.state, reason = excluded.reason,
-                    model = coalesce(excluded.model, model)""",
-                (
-                    group_name,
-                    run_name,
-                    next_id(connection),
-                    log_folder_text(group_name, self.log_folder),
-                    model,
-                    state,
-                    reason,
-                ),
+                f"""INSERT INTO runs ({", ".join(row)}) VALUES ({", ".join("?" * len(row))})
+                ON CONFLICT (group_name, run_name) DO UPDATE SET state = excluded.state, reason = NULL{kept}""",  # noqa: S608
+                list(row.values()),
             )
 
     def rebuild(self) -> RebuildReport:
@@ -132,12 +136,13 @@ class Index:
         with self._writing(prepare=False) as connection:
             create_tables(connection)
             earlier_results.add_rows(connection, earlier)
-            connection.executemany("INSERT OR IGNORE INTO test_evaluations VALUES (?, ?, ?, ?)", evaluations)
+            _count_evaluations(connection, evaluations)
             records = self._build(connection)
-            count = connection.execute("SELECT count(*) FROM earlier_result").fetchone()[0]
+            query = "SELECT log_folder, group_name, run_name FROM earlier_test_result"
+            places = connection.execute(query).fetchall()
         problems = tuple(f"{record.row['run_name']}: {record.problem}" for record in records if record.problem)
-        folders = tuple(earlier_run_folders(self.log_folder))
-        return RebuildReport(len(records), count, problems, moved, folders)
+        folders = tuple(earlier_run_folders(self.log_folder, places))
+        return RebuildReport(len(records), len(places), problems, moved, folders)
 
     # --- reading ----------------------------------------------------------------------------------------
 
@@ -151,9 +156,15 @@ class Index:
         ]
         return table
 
-    def metrics(self, group_name: str | None = None, run_name: str | None = None) -> pd.DataFrame:
-        """Return one row per number: ``set_name, class, metric, value, low, high, method, n, reason``."""
-        return self._select("metrics", METRIC_COLUMNS, group_name=group_name, run_name=run_name)
+    def metrics(
+        self, group_name: str | None = None, run_name: str | None = None, *, class_name: str | None = None
+    ) -> pd.DataFrame:
+        """Return one row per number: ``set_name, class, metric, value, low, high, method, n, reason``.
+
+        A ``class_name`` of "" asks for the numbers of whole sets only.
+        """
+        conditions = {"group_name": group_name, "run_name": run_name, "class": class_name}
+        return self._select("metrics", METRIC_COLUMNS, **conditions)
 
     def earlier_rows(self, group_name: str | None = None) -> pd.DataFrame:
         """Return the results that the earlier program wrote, in its columns."""
@@ -164,7 +175,7 @@ class Index:
         return self._select("test_result", TEST_RESULT_COLUMNS)
 
     def test_evaluations(self, test_fingerprint: str) -> int:
-        """Return how often a model was evaluated on the test images with this fingerprint."""
+        """Return how often a model was evaluated on the images with this fingerprint, as own test or external set."""
         with self._reading() as connection:
             found = connection.execute(
                 "SELECT count(*) FROM test_evaluations WHERE test_fingerprint = ?", (test_fingerprint,)
@@ -185,7 +196,7 @@ class Index:
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with self._opened() as connection:
-            if _kind_of_test_result(connection) == "view":
+            if _is_built(connection):
                 yield connection
                 return
         with self._writing() as connection:  # builds what is missing
@@ -207,7 +218,7 @@ class Index:
                 connection.rollback()
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
-        if _kind_of_test_result(connection) == "view":
+        if _is_built(connection):
             earlier_results.copy_to_csv(connection, self.earlier_csv)
         else:
             self._build(connection)
@@ -215,8 +226,11 @@ class Index:
     def _build(self, connection: sqlite3.Connection) -> list[RunRecord]:
         """Fill the index from what lies in the log folder; earlier rows first, to keep their ids."""
         create_tables(connection)
-        connection.execute("DELETE FROM runs")
-        connection.execute("DELETE FROM metrics")
+        evaluations = connection.execute("SELECT * FROM test_evaluations").fetchall()
+        for table in ("runs", "metrics", "test_evaluations"):  # an older version made them in another form
+            connection.execute(f"DROP TABLE {table}")
+        create_tables(connection)
+        _count_evaluations(connection, evaluations)
         earlier_results.take_over_table(connection)
         earlier_results.forget_copy(connection)
         earlier_results.copy_to_csv(connection, self.earlier_csv)
@@ -278,9 +292,9 @@ def _move_aside(path: Path) -> Path:
     return target
 
 
-def _kind_of_test_result(connection: sqlite3.Connection) -> str | None:
-    found = connection.execute("SELECT type FROM sqlite_master WHERE name = 'test_result'").fetchone()
-    return found[0] if found else None
+def _is_built(connection: sqlite3.Connection) -> bool:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    return bool(version == SCHEMA_VERSION and kind_of(connection, "test_result") == "view")
 
 
 def _put(connection: sqlite3.Connection, record: RunRecord) -> None:
@@ -293,11 +307,11 @@ def _put(connection: sqlite3.Connection, record: RunRecord) -> None:
     connection.execute("DELETE FROM metrics WHERE group_name = ? AND run_name = ?", key)
     _insert(connection, "runs", list(values), [tuple(values.values())])
     _insert(connection, "metrics", METRIC_COLUMNS, record.metrics)
-    if row["tested"] and row["test_fingerprint"]:
-        connection.execute(
-            "INSERT OR IGNORE INTO test_evaluations VALUES (?, ?, ?, ?)",
-            (row["test_fingerprint"], *key, row["finished"] or ""),
-        )
+    _count_evaluations(connection, [(fingerprint, *key, trained) for fingerprint, trained in record.test_evaluations])
+
+
+def _count_evaluations(connection: sqlite3.Connection, rows: Sequence[tuple[Any, ...]]) -> None:
+    connection.executemany("INSERT OR IGNORE INTO test_evaluations VALUES (?, ?, ?, ?)", rows)
 
 
 def _insert(

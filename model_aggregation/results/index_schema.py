@@ -1,8 +1,9 @@
 """The SQL of the index: its own tables, and the view that keeps clients of the earlier program working."""
 
 import sqlite3
+from dataclasses import dataclass
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 TEST_RESULT_COLUMNS = (
     "id", "run_name", "group_name", "datetime", "accuracy", "sensitivity", "specificity", "precision", "f1",
@@ -21,6 +22,9 @@ RUN_COLUMNS = {
     "state": "TEXT NOT NULL",
     "reason": "TEXT",
     "seed": "INTEGER",
+    "fold": "INTEGER",
+    "folds": "INTEGER",
+    "part_of": "TEXT",
     "device": "TEXT",
     "precision": "TEXT",
     "data_fingerprint": "TEXT",
@@ -44,7 +48,22 @@ RUN_COLUMNS = {
     "command": "TEXT",
     "git": "TEXT",
 }
-"""Columns of the table ``runs``; ``classes``, ``versions`` and ``git`` hold JSON."""
+"""Columns of the table ``runs``; ``classes``, ``versions`` and ``git`` hold JSON.
+
+``fold`` counts from 1; a run with ``folds`` but no ``fold`` pools the predictions of its folds. ``part_of`` names the
+run, or where seeds are not pooled the model's place in the comparison, that the run is one seed or fold of.
+"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which seed or fold of a model a run is; a run with ``folds`` but no ``fold`` pools its folds."""
+
+    part_of: str | None
+    seed: int
+    fold: int | None = None
+    folds: int | None = None
+
 
 METRIC_COLUMNS = (
     "group_name", "run_name", "set_name", "class", "metric", "value", "low", "high", "method", "n", "reason",
@@ -57,7 +76,11 @@ _NEXT_ID = """
 
 
 def create_tables(connection: sqlite3.Connection) -> None:
-    """Make the program's own tables where they are missing."""
+    """Make the program's own tables where they are missing.
+
+    ``test_evaluations.trained`` tells the weights of a run from those it had before: the time it finished, or for
+    an external set the hash of the weights.
+    """
     runs = ", ".join(f"{name} {kind}" for name, kind in RUN_COLUMNS.items())
     statements = (
         f"CREATE TABLE IF NOT EXISTS runs ({runs}, PRIMARY KEY (group_name, run_name))",
@@ -68,8 +91,8 @@ def create_tables(connection: sqlite3.Connection) -> None:
             PRIMARY KEY (group_name, run_name, set_name, class, metric))""",
         """CREATE TABLE IF NOT EXISTS test_evaluations (
             test_fingerprint TEXT NOT NULL, group_name TEXT NOT NULL, run_name TEXT NOT NULL,
-            finished TEXT NOT NULL,
-            PRIMARY KEY (test_fingerprint, group_name, run_name, finished))""",
+            trained TEXT NOT NULL,
+            PRIMARY KEY (test_fingerprint, group_name, run_name, trained))""",
         "CREATE TABLE IF NOT EXISTS notes (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
     )
     for statement in statements:
@@ -104,7 +127,7 @@ def create_views(connection: sqlite3.Connection) -> None:
                  AND NOT EXISTS (SELECT 1 FROM runs WHERE id = NEW.id)
                  AND NOT EXISTS (SELECT 1 FROM earlier_result WHERE CAST(id AS INTEGER) = NEW.id)
             THEN NEW.id ELSE {_NEXT_ID} END,
-            {", ".join(f"NEW.{name}" for name in rest)});
+            {", ".join(_inserted_value(name) for name in rest)});
         END"""  # noqa: S608
     )
 
@@ -114,9 +137,24 @@ def next_id(connection: sqlite3.Connection) -> int:
     return int(connection.execute(f"SELECT {_NEXT_ID}").fetchone()[0])
 
 
+def kind_of(connection: sqlite3.Connection, name: str) -> str | None:
+    """Return whether a name, in upper or lower case, stands for a ``table`` or a ``view``; None for neither."""
+    found = connection.execute("SELECT type FROM sqlite_master WHERE name = ? COLLATE NOCASE", (name,)).fetchone()
+    return found[0] if found else None
+
+
+def _inserted_value(name: str) -> str:
+    defaults = {"group_name": "'single'", "datetime": "datetime('now', 'localtime')"}
+    return f"coalesce(NEW.{name}, {defaults[name]})" if name in defaults else f"NEW.{name}"
+
+
 def _earlier_value(name: str) -> str:
     if name == "id":
         return "CAST(id AS INTEGER) AS id"
+    if name == "group_name":
+        return "coalesce(group_name, 'single') AS group_name"
+    if name == "log_folder":
+        return r"replace(log_folder, '\', '/') AS log_folder"
     if name not in NUMBER_COLUMNS:
         return name
     # Text is a number only when it looks like one: a plain CAST would turn 'None' into 0.

@@ -100,18 +100,20 @@ class Group:
             return []
         return [Run(path) for path in sorted(self.path.iterdir()) if path.is_dir() and RunFolder(path).exists]
 
-    def leaderboard(self) -> pd.DataFrame:
+    def leaderboard(self, *, members: bool = False) -> pd.DataFrame:
         """Return the ranking; see :func:`model_aggregation.results.leaderboard.leaderboard`."""
-        return leaderboard(self.log_folder, self.name)
+        return leaderboard(self.log_folder, self.name, members=members)
 
     @property
     def best(self) -> Run | None:
         """The best run on validation images, of equal ones the first by name; None where there is no ranking.
 
+        Of a model with several seeds it is the run of the first: seeds are repetitions, nothing is chosen among them.
         A ranking by test numbers chooses nothing: it is exploratory.
         """
         table = self.leaderboard()
         first = table[table["rank"] == 1]
         if table.attrs["basis"] != VALIDATION or first.empty:
             return None
-        return Run(self.path / first["run_name"].iloc[0])
+        name = first["run_name"].iloc[0]
+        return Run(self.path / table.attrs["compared_runs"].get(name, name))

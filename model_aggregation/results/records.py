@@ -1,30 +1,36 @@
 """What the index holds of one run folder: a row and its metrics, read from the files; missing is NULL."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from model_aggregation.data.image_table import ImageTable
 from model_aggregation.errors import ResultsError
 from model_aggregation.names import SINGLE
 from model_aggregation.results.run_folder import RunFolder
 
 _TIMING = ("train_seconds", "test_seconds", "train_images_per_second", "test_images_per_second")
 _COPIED = (
-    "model", "seed", "device", "precision", "data_fingerprint", "test_fingerprint", "positive",
-    "primary_metric", "started", "finished", "parameters", "image_size", "command",
+    "model", "seed", "fold", "folds", "part_of", "device", "precision", "data_fingerprint", "test_fingerprint",
+    "positive", "primary_metric", "started", "finished", "parameters", "image_size", "command",
 )  # fmt: skip
 _JSON = ("classes", "versions", "git")
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A row of ``runs`` (without id) and its rows of ``metrics``; ``problem`` is what could not be read."""
+    """A row of ``runs`` (without id) and its rows of ``metrics``; ``problem`` is what could not be read.
+
+    ``test_evaluations`` holds, for its own test and each external set, the fingerprint of the images and what tells
+    the tested weights from others of the run.
+    """
 
     row: dict[str, Any]
     metrics: list[tuple[Any, ...]] = field(default_factory=list)
     problem: str | None = None
+    test_evaluations: tuple[tuple[str, str], ...] = ()
 
 
 def run_folders(log_folder: Path) -> Iterator[RunFolder]:
@@ -36,7 +42,7 @@ def run_folders(log_folder: Path) -> Iterator[RunFolder]:
             yield from (RunFolder(path) for path in _folders(child) if RunFolder(path).exists)
 
 
-_EARLIER_FILES = (
+_EARLIER_ENDINGS = (
     "_test.csv",
     "_val.csv",
     "_test_roc.png",
@@ -47,18 +53,37 @@ _EARLIER_FILES = (
     "_status.txt",
     ".yaml",
 )
+_EARLIER_FILES = ("*_model_weight.pth", "*_model_all.pth", "*_architecture.txt", "models/*.pth")
 
 
-def earlier_run_folders(log_folder: Path) -> list[str]:
-    """Return the run folders that the earlier program left, relative to the log folder, with ``/``."""
-    below = [folder for child in _folders(log_folder) for folder in (child, *_folders(child))]
-    found = [
-        folder
-        for folder in below
-        if not RunFolder(folder).exists
-        and any((folder / f"{folder.name}{ending}").is_file() for ending in _EARLIER_FILES)
-    ]
-    return [folder.relative_to(log_folder).as_posix() for folder in found]
+def earlier_run_folders(log_folder: Path, places: Iterable[tuple[str | None, str, str | None]] = ()) -> list[str]:
+    """Return the run folders that the earlier program left, relative to the log folder, with ``/``.
+
+    Parameters
+    ----------
+    places
+        Folder (as the earlier program wrote it), group and run of each of its results; there need not be files.
+    """
+    found = {folder for folder in _not_ours(log_folder) if is_earlier_run(folder)}
+    for text, group_name, run_name in places:
+        group_folder = log_folder if group_name == SINGLE else log_folder / group_name
+        candidates = [folder / run_name for folder in (log_folder.parent / (text or ""), group_folder) if run_name]
+        found |= {path for path in candidates if path.is_dir() and path.is_relative_to(log_folder)}
+    return [path.relative_to(log_folder).as_posix() for path in sorted(found) if not RunFolder(path).exists]
+
+
+def _not_ours(log_folder: Path) -> Iterator[Path]:
+    for child in _folders(log_folder):
+        if not RunFolder(child).exists:
+            yield child
+            yield from _folders(child)
+
+
+def is_earlier_run(folder: Path) -> bool:
+    """Tell whether a folder that is no run of ours holds files of the earlier program."""
+    return any((folder / f"{folder.name}{ending}").is_file() for ending in _EARLIER_ENDINGS) or any(
+        next(folder.glob(pattern), None) is not None for pattern in _EARLIER_FILES
+    )
 
 
 def _folders(path: Path) -> list[Path]:
@@ -110,7 +135,25 @@ def read_record(folder: RunFolder, log_folder: Path) -> RunRecord:
         "cutoff_source": _cell((metrics.get("test", {}).get("cutoff") or {}).get("source")),
     }
     names = (group_name, folder.name)
-    return RunRecord(row, [(*names, *values) for values in _metric_rows(metrics)], "; ".join(problems) or None)
+    own = [(row["test_fingerprint"], row["finished"] or "")] if row["tested"] and row["test_fingerprint"] else []
+    evaluations = (*own, *_external_evaluations(folder, problems))
+    numbers = [(*names, *values) for values in _metric_rows(metrics)]
+    return RunRecord(row, numbers, "; ".join(problems) or None, evaluations)
+
+
+def _external_evaluations(folder: RunFolder, problems: list[str]) -> Iterator[tuple[str, str]]:
+    """Return the fingerprint of each external set and the hash of the weights that were tested on it.
+
+    The images are fingerprinted as a run's own test images are: the same folder is the same set for both.
+    """
+    for name in folder.external_sets():
+        try:
+            weights = str(folder.read_set_facts(name).get("weights_sha256"))
+            images = folder.read_set_images(name)
+            readable = images[images["readable"] == "True"].assign(split="test")
+            yield ImageTable(folder.path, readable, ()).fingerprint(), weights
+        except (ResultsError, KeyError) as error:
+            problems.append(f"the set {name}: {error}")
 
 
 def _or_empty(read: Any, path: Path, problems: list[str]) -> dict[str, Any]:
