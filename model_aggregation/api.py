@@ -159,9 +159,9 @@ def test(  # the name of the command; pytest does not look for tests here
         return evaluate_external(path, ExternalData(Path(data), **external), device=device, reporter=working)[1]
 
 
-def leaderboard(group: str = SINGLE, log_folder: str | Path = "log") -> pd.DataFrame:
+def leaderboard(group: str = SINGLE, log_folder: str | Path = "log", *, members: bool = False) -> pd.DataFrame:
     """Return the ranking of a comparison; see :func:`model_aggregation.results.leaderboard.leaderboard`."""
-    return ranking.leaderboard(Path(log_folder), group)
+    return ranking.leaderboard(Path(log_folder), group, members=members)
 
 
 def rebuild_index(log_folder: str | Path = "log") -> RebuildReport:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from model_aggregation.analysis.groups import write_tables
+from model_aggregation.analysis.groups import refresh_tables
 from model_aggregation.analysis.run_sets import (
     OWN_SETS,
     Metrics,
@@ -99,7 +99,7 @@ def evaluate_external(
         metrics = evaluate_run(folder)
         folder.append_status(f"tested on {name}: {len(readable)} images of {data.source}")
         refresh_index(folder)
-        write_tables(folder.path)
+        refresh_tables(folder)
     return name, metrics
 
 

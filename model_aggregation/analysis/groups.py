@@ -140,6 +140,14 @@ def write_tables(path: Path) -> Path | None:
     return report.folder
 
 
+def refresh_tables(folder: RunFolder) -> None:
+    """Write the tables of a run that was evaluated again, and those of the comparison it belongs to."""
+    write_tables(folder.path)
+    log_folder = log_folder_of(folder)
+    if log_folder is not None and folder.path.parent != log_folder:
+        write_tables(folder.path.parent)
+
+
 def write_report(path: Path) -> Path:
     """Write tables, figures and the methods text of a finished run or of a comparison; return the folder.
 

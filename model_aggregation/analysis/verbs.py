@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_aggregation.analysis.groups import write_tables
+from model_aggregation.analysis.groups import refresh_tables
 from model_aggregation.analysis.run_sets import Metrics, evaluate_run, outdated_sets, read_run, refresh_index
 from model_aggregation.analysis.subgroups import Subgroups, run_subgroups, write_subgroups
 from model_aggregation.analysis.table_question import TableQuestion
@@ -65,5 +65,5 @@ def analyze_run(path: Path, *, by: str | None = None) -> RunAnalysis:
     if found is not None and by is not None:
         write_subgroups(folder.subgroups_csv, by, found)
     refresh_index(folder)
-    write_tables(folder.path)
+    refresh_tables(folder)
     return RunAnalysis(metrics, found, tuple(outdated_sets(folder)))

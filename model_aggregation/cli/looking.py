@@ -60,6 +60,7 @@ def leaderboard(
     /,
     *,
     log_folder: Path = Path("log"),
+    members: bool = False,
     csv: Path | None = None,
     xlsx: Path | None = None,
     json: Path | None = None,
@@ -72,6 +73,8 @@ def leaderboard(
         Name of the comparison.
     log_folder
         Folder that holds all results.
+    members
+        Show every seed and fold as a row of its own instead of one row per model.
     csv, xlsx, json
         Write the table to this file.
     """
@@ -79,7 +82,7 @@ def leaderboard(
     from model_aggregation.results.leaderboard import write_leaderboard
     from model_aggregation.results.leaderboard_text import leaderboard_parts
 
-    table = make(log_folder, group)
+    table = make(log_folder, group, members=members)
     for part in leaderboard_parts(table, width=Console().width):
         say(part)
     for form, path in (("csv", csv), ("xlsx", xlsx), ("json", json)):

@@ -12,9 +12,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from model_aggregation.analysis.groups import analyze_group
+from model_aggregation.analysis.groups import REPORT_FOLDER
 from model_aggregation.engine import Outcome
-from model_aggregation.errors import ModelAggregationError
 from model_aggregation.forecast import Forecast
 from model_aggregation.names import SINGLE
 from model_aggregation.plan import Plan
@@ -187,10 +186,12 @@ def outcome_parts(plan: Plan, outcome: Outcome) -> Iterator[RenderableType]:
                 yield "Neither tested nor validated: there are weights and no numbers."
     else:
         yield from leaderboard_parts(leaderboard(plan.log_folder, first.group_name), width=Console().width)
-        yield from _comparison_lines(plan.log_folder, first.group_name)
+        if (plan.folder / REPORT_FOLDER).is_dir():
+            yield f"Differences with p values, methods: {_shown(plan.folder / REPORT_FOLDER)}"
+            yield f"Figures for papers: magg report {_quoted(plan.folder)}"
     if outcome.failed:
         names = ", ".join(outcome.failed)
-        yield f"{len(outcome.failed)} of {len(plan.runs)} runs failed: {names} (see error.txt there)."
+        yield f"{len(outcome.failed)} of {len(plan.all_runs)} runs failed: {names} (see error.txt there)."
     yield f"Results: {_shown(plan.folder)}"
     log = "" if plan.log_folder == Path("log").resolve() else f" --log-folder {_quoted(plan.log_folder)}"
     if first.group_name != SINGLE:
@@ -200,19 +201,6 @@ def outcome_parts(plan: Plan, outcome: Outcome) -> Iterator[RenderableType]:
         yield f"New images: magg predict {_quoted(done[0].folder)} FOLDER --out FILE.csv"
     if plan.settings.tensorboard and plan.settings.train:
         yield f"Curves: tensorboard --logdir {_quoted(plan.log_folder.parent / 'runs')}"
-
-
-def _comparison_lines(log_folder: Path, group_name: str) -> Iterator[str]:
-    """Yield how many models cannot be told from the best, and how to get the report."""
-    try:
-        analysis = analyze_group(log_folder, group_name)
-    except ModelAggregationError as error:  # the runs are finished all the same
-        yield f"The models were not compared: {error}"
-        return
-    if analysis is not None:
-        sentence, primary = analysis.comparison.sentence, analysis.comparison.primary
-        yield f"{sentence[:1].upper()}{sentence[1:]} ({primary} on test)."
-        yield f"Differences with p values, figures for papers, methods: magg report {_quoted(log_folder / group_name)}"
 
 
 def _shown(path: Path) -> str:
