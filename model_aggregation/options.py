@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, field_validator
 
 from model_aggregation.recipes import RECIPES
 from model_aggregation.setting_values import as_words, current_source, model_and_file, number_as_text, text_as_number
@@ -243,6 +243,11 @@ class Options(BaseModel):
     cache_folder: Annotated[Path | None, OUTPUT] = Field(
         None, description="Folder for decoded images; default: the user's cache folder."
     )
+    cache_limit: Annotated[ByteSize | None, OUTPUT] = Field(  # type: ignore[assignment]
+        "100GB",  # validated like a given value
+        description="Most bytes that decoded images may take on the disk, such as 20GB; those used least recently go "
+        "first. none: no limit.",
+    )
     keep_cache: Annotated[bool, OUTPUT] = Field(
         True, description="Keep the decoded images for other runs; without it they are removed afterwards."
     )
@@ -253,7 +258,7 @@ class Options(BaseModel):
 
     @field_validator(
         "thaw_at", "patience", "clip_gradient", "save_every", "weight_decay", "workers", "image_size", "num_classes",
-        "split_seed", "folds", "fold",
+        "split_seed", "folds", "fold", "cache_limit",
         mode="before",
     )  # fmt: skip
     @classmethod
