@@ -29,6 +29,9 @@ RUN_FILES = {
     "best_model_weight.pth", "last_model_weight.json", "best_model_weight.json", "{run}_val.csv", "{run}_test.csv",
     "{run}_test_p.csv", "metrics.json", "metrics.csv", "environment.json", "{run}_test_cm.xlsx",
 }  # fmt: skip
+REPORT_FILES = {
+    f"report/{name}" for name in ("roc_points.csv", "calibration.csv", "net_benefit.csv", "confusion.csv", "methods.md")
+}
 TWO_CLASS_FILES = {"{run}_test_roc.csv", "{run}_test_roc.png"}
 
 
@@ -71,13 +74,17 @@ def run_folder(workplace, model="test_resnet"):
 
 
 def expected_files(run, model, *, two):
-    names = RUN_FILES | (TWO_CLASS_FILES if two else set())
+    names = RUN_FILES | REPORT_FILES | (TWO_CLASS_FILES if two else set())
     return {name.format(run=run, model=model) for name in names}
+
+
+def files_in(folder):
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_the_files_of_a_run_are_exactly_those_promised(workplace):
     folder = run_folder(workplace)
-    assert {path.name for path in folder.iterdir()} == expected_files("first_test_resnet", "test_resnet", two=True)
+    assert files_in(folder) == expected_files("first_test_resnet", "test_resnet", two=True)
     failed = {path.name for path in run_folder(workplace, "test_vit").iterdir()}
     assert "error.txt" in failed
     assert "metrics.json" not in failed
@@ -249,8 +256,8 @@ def test_three_classes_from_yaml_in_their_published_split(three_classes, tmp_pat
     magg("run", "s.yaml", cwd=tmp_path)
     folder = tmp_path / "log" / "parts"
     extra = {"splits.csv", "findings.csv"}
-    assert {path.name for path in folder.iterdir()} == expected_files("parts", "test_resnet", two=False) | extra
-    assert {str(path) for path in folder.iterdir()} == set(plan["forecast"][0]["files"])
+    assert files_in(folder) == expected_files("parts", "test_resnet", two=False) | extra
+    assert {str(path) for path in folder.rglob("*") if path.is_file()} == set(plan["forecast"][0]["files"])
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))["test"]
     assert metrics["cutoff"] is None
     assert sum(map(sum, metrics["confusion"])) == 18

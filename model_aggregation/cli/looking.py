@@ -23,7 +23,7 @@ def predict(
     *,
     out: Path | None = None,
     device: str = "auto",
-    batch_size: int = 32,
+    batch_size: int | None = None,
 ) -> int:
     """Predict new images with a finished run: probabilities, and the label at the run's cutoff.
 
@@ -38,7 +38,7 @@ def predict(
     device
         auto, cpu, cuda, cuda:1, mps.
     batch_size
-        Images per batch.
+        Images at once; default: as many as in the run's own test.
     """
     from model_aggregation.files import csv_text, write_csv
     from model_aggregation.prediction import predict_folder

@@ -83,10 +83,13 @@ def _file_lines(plan: Plan, first: Forecast) -> Iterator[str]:
     each = "" if len(plan.runs) == 1 else "each run has its own folder and names; "
     yield f"Files ({each}in {_shown(run.folder)}):"
     kept = [path for path in first.files if path.parent.name == "models"]
-    names = [path.name for path in first.files if path not in kept]
+    reported = [path.name for path in first.files if path.parent.name == REPORT_FOLDER]
+    names = [path.name for path in first.files if path.parent == run.folder]
     if kept:
         names.append(f"models/{kept[0].name} … {kept[-1].name} ({len(kept)})" if kept[1:] else f"models/{kept[0].name}")
     yield "  " + ", ".join(names)
+    if reported:
+        yield f"  {REPORT_FOLDER}/: {', '.join(reported)}"
     if run.folder != plan.folder:
         overall = [*plan.split_files(), "findings.csv", *([] if plan.settings.comparison else ["plan.json"])]
         yield f"  in {_shown(plan.folder)}: {', '.join(overall)}"

@@ -1,0 +1,57 @@
+"""What the viewer shows, read from a log folder: nothing here writes into it but the lists of marked images."""
+
+from model_aggregation.viewer.reading.image_views import (
+    Column,
+    Confusion,
+    Curves,
+    CutoffTable,
+    ImageAcrossModels,
+    ImagePage,
+    ImageQuery,
+    ModelsView,
+    Neighbours,
+    PredictionTable,
+    SortKey,
+)
+from model_aggregation.viewer.reading.reader import LogReader
+from model_aggregation.viewer.reading.views import (
+    ALL_IMAGES,
+    DataView,
+    FileEntry,
+    GroupRow,
+    GroupsView,
+    Leaderboard,
+    Mark,
+    MarkedList,
+    Picture,
+    Progress,
+    RunView,
+    SampleImage,
+)
+
+__all__ = [
+    "ALL_IMAGES",
+    "Column",
+    "Confusion",
+    "Curves",
+    "CutoffTable",
+    "DataView",
+    "FileEntry",
+    "GroupRow",
+    "GroupsView",
+    "ImageAcrossModels",
+    "ImagePage",
+    "ImageQuery",
+    "Leaderboard",
+    "LogReader",
+    "Mark",
+    "MarkedList",
+    "ModelsView",
+    "Neighbours",
+    "Picture",
+    "PredictionTable",
+    "Progress",
+    "RunView",
+    "SampleImage",
+    "SortKey",
+]

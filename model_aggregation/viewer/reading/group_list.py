@@ -1,0 +1,128 @@
+"""The home page's rows: every group and every single run, from a few queries of the index."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from model_aggregation.names import SINGLE
+from model_aggregation.results.leaderboard import LOWER_IS_BETTER, usual_metric
+from model_aggregation.results.locks import is_locked
+from model_aggregation.viewer.reading.catalog import Entries, Entry
+from model_aggregation.viewer.reading.log_index import ReadIndex
+from model_aggregation.viewer.reading.views import GroupRow
+
+_RUN_COLUMNS = (
+    "group_name", "run_name", "model", "state", "reason", "primary_metric", "number_of_classes", "started", "finished",
+    "part_of",
+)  # fmt: skip
+_NUMBERS = """
+    SELECT runs.group_name, runs.run_name, set_name, metric, value, low, high
+    FROM runs JOIN metrics ON metrics.group_name = runs.group_name AND metrics.run_name = runs.run_name
+    AND set_name IN ('val', 'test') AND class = '' AND metric IN (runs.primary_metric, 'auc', 'balanced_accuracy')
+    WHERE state = 'finished'
+"""
+
+Row = Mapping[str, Any]
+Numbers = dict[tuple[str, str], dict[tuple[str, str], tuple[float | None, ...]]]
+
+
+def group_rows(index: ReadIndex, entries: Entries) -> list[GroupRow]:
+    """Return a row per group and per single run: the running ones first, then the latest change first."""
+    runs: dict[str, list[Row]] = defaultdict(list)
+    for values in index.query(f"SELECT {', '.join(_RUN_COLUMNS)} FROM runs"):  # noqa: S608
+        row = dict(zip(_RUN_COLUMNS, values, strict=True))
+        runs[row["group_name"]].append(_with_true_state(index.log_folder, row))
+    numbers: Numbers = defaultdict(dict)
+    for group, run, set_name, metric, *value in index.query(_NUMBERS):
+        numbers[group, run][set_name, metric] = tuple(value)
+    others: dict[str, list[Entry]] = defaultdict(list)
+    known = {(group, row["run_name"]) for group, rows in runs.items() for row in rows}
+    for key, entry in entries.runs.items():
+        if key not in known:
+            others[entry.group].append(entry)
+    found = [_single_row(row, numbers) for row in runs.pop(SINGLE, [])]
+    found += [_earlier_single(entry) for entry in others.pop(SINGLE, [])]
+    found += [_group_row(group, runs.get(group, []), others.get(group, []), numbers) for group in {**runs, **others}]
+    found.sort(key=lambda row: (row.changed or "", row.name), reverse=True)
+    return sorted(found, key=lambda row: not row.running)
+
+
+def _with_true_state(log_folder: Path, row: Row) -> Row:
+    """A process that was killed cannot note it, but its lock is gone."""
+    lost = row["state"] == "running" and not is_locked(log_folder, row["group_name"], row["run_name"])
+    return {**row, "state": "interrupted"} if lost else row
+
+
+def _single_row(row: Row, numbers: Numbers) -> GroupRow:
+    metric = row["primary_metric"] or usual_metric([row["number_of_classes"]])
+    value, low, high = numbers[SINGLE, row["run_name"]].get(("test", metric), (None, None, None))
+    return GroupRow(
+        SINGLE, row["run_name"], "single", 1, {row["state"]: 1},
+        best_run=row["run_name"], best_model=row["model"], metric=metric, value=value, low=low, high=high,
+        changed=row["finished"] or row["started"], reason=row["reason"],
+    )  # fmt: skip
+
+
+def _earlier_single(entry: Entry) -> GroupRow:
+    row = entry.row or {}
+    metric = next((name for name in ("auc", "accuracy") if _is_number(row.get(name))), None)
+    return GroupRow(
+        SINGLE, entry.run, "single", 1, {_state(entry): 1}, best_run=entry.run, metric=metric,
+        value=row[metric] if metric else None, changed=_changed([entry], []),
+    )  # fmt: skip
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float) and value == value  # noqa: PLR0124 - NaN is what a missing value became
+
+
+def _state(entry: Entry) -> str:
+    return "earlier" if entry.origin == "earlier" else "not in the index"
+
+
+def _group_row(group: str, runs: Sequence[Row], others: Sequence[Entry], numbers: Numbers) -> GroupRow:
+    declared = {row["primary_metric"] for row in runs if row["primary_metric"]}
+    metric = declared.pop() if len(declared) == 1 else usual_metric([row["number_of_classes"] for row in runs])
+    names = {row["run_name"] for row in runs}
+    values = {
+        row["run_name"]: numbers[group, row["run_name"]].get(("val", metric), (None,))[0]
+        for row in runs
+        if row["state"] == "finished" and row["part_of"] not in names  # a fold is no model
+    }
+    best = _best({name: value for name, value in values.items() if value is not None}, metric)
+    value, low, high = numbers[group, best].get(("test", metric), (None,) * 3) if best else (None,) * 3
+    return GroupRow(
+        group, None, "group",
+        models=len({row["part_of"] or row["run_name"] for row in runs}) + len(others),
+        states=Counter([row["state"] for row in runs] + [_state(entry) for entry in others]),
+        best_run=best, best_model=next((row["model"] for row in runs if row["run_name"] == best), None),
+        metric=metric if runs else None, value=value, low=low, high=high, changed=_changed(others, runs),
+    )  # fmt: skip
+
+
+def _best(values: Mapping[str, float], metric: str) -> str | None:
+    """Return the best run on validation images, of equal ones the first by name."""
+    sign = 1 if metric in LOWER_IS_BETTER else -1
+    return min(values, key=lambda name: (sign * values[name], name), default=None)
+
+
+def _changed(entries: Iterable[Entry], runs: Iterable[Row]) -> str | None:
+    times = [str(row["finished"] or row["started"] or "") for row in runs]
+    for entry in entries:
+        written = (entry.row or {}).get("datetime")
+        times.append(str(written) if written else _folder_time(entry.folder))
+    return max(times, default="") or None
+
+
+def _folder_time(folder: Path | None) -> str:
+    try:
+        return "" if folder is None else time_text(folder.stat().st_mtime)
+    except OSError:
+        return ""
+
+
+def time_text(seconds: float) -> str:
+    """Return a time of the file system as the index writes times, local."""
+    return datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")
