@@ -20,7 +20,7 @@ from model_aggregation.models.inference import predict_logits, softmax
 from model_aggregation.models.weights import read_weights
 from model_aggregation.models.zoo import find_models, parse_model_name
 from model_aggregation.settings_files import convert_file, read_settings
-from model_aggregation.training.loop import epoch_seed
+from model_aggregation.training.job import epoch_seed
 
 OLD = {
     "run_name": "test_1", "cache": False, "sys_split": True, "save_wip_model": 2, "test": True, "validation": True,
@@ -158,7 +158,7 @@ def test_ten_steps_and_predictions_are_those_of_plain_pytorch(tmp_path, frozen):
         parameter.requires_grad = not frozen or name.startswith("fc.")
     pixels = torch.from_numpy(lab.training.train.images.store.pixels[:32]).permute(0, 3, 1, 2).contiguous() / 255
     inputs, labels = (pixels - 0.5) / 0.5, lab.training.train.labels
-    optimizer = torch.optim.Adam(plain.parameters(), lr=1e-4)
+    optimizer = torch.optim.Adam(plain.parameters(), lr=1e-4, fused=True)
     lab.run()
     for epoch in range(5):  # 2 full batches of 12 each, the third of 8 is dropped: ten steps
         seed = epoch_seed(0, epoch)

@@ -199,8 +199,7 @@ def _check_name_is_free(folder: RunFolder, name: str, images: pd.DataFrame) -> N
 
 
 def _predict(trained: TrainedNetwork, images: pd.DataFrame, device: str, reporter: Reporter) -> pd.DataFrame:
-    batch_size = trained.settings.batch_size
-    values = predict_images(trained, images, device=device, batch_size=batch_size, reporter=reporter)
+    values = predict_images(trained, images, device=device, reporter=reporter)
     words = images[["path", "label"]].rename(columns={"label": "correct_label"})
     return predictions_table(pd.concat([words, pd.DataFrame(values, columns=list(trained.classes))], axis=1))
 

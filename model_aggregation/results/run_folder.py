@@ -15,7 +15,6 @@ import yaml
 from model_aggregation.errors import ModelAggregationError, ResultsError
 from model_aggregation.files import read_json, write_csv, write_json, write_text
 from model_aggregation.results import tables
-from model_aggregation.results.figures import write_roc_figure
 from model_aggregation.results.plot_settings import PlotSettings
 from model_aggregation.results.run_paths import RunPaths
 
@@ -102,6 +101,8 @@ class RunFolder(RunPaths):
         set_name: str = "test",
     ) -> None:
         """Draw the ROC curve; ``metrics`` is the object of this set in ``metrics.json``."""
+        from model_aggregation.results.figures import write_roc_figure  # matplotlib: half a second for readers
+
         write_roc_figure(self.roc_png(set_name), roc, metrics, plot or PlotSettings())
 
     def write_confusion(
