@@ -88,9 +88,13 @@ class Settings(Options):
             "split_seed": ("no split table", self.split is None),
             "weights": ("pretrained: true (--pretrained)", self.pretrained),
             "trust_pickle": ("weights", bool(self.weights)),
+            "weights_dir": ("pretrained: true (--pretrained)", self.pretrained),
+            "allow_partial_weights": ("pretrained: true (--pretrained)", self.pretrained),
             "normalize": ("no transforms file", self.transforms is None),
             "interpolation": ("no transforms file", self.transforms is None),
             "augmentation": ("no transforms file", self.transforms is None),
+            "compile": ("train: true", self.train),
+            "cache_features": ("a frozen network (freeze: true, pretrained: true)", self.freeze and self.pretrained),
         }
         return [
             f"{key} has an effect with {needs} only"

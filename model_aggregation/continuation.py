@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from model_aggregation.config import Settings
 from model_aggregation.data.image_table import ImageTable
 from model_aggregation.data.splitting import write_split
 from model_aggregation.errors import ResultsError
@@ -17,7 +18,20 @@ from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.run_plan import PoolPlan, RunPlan
 from model_aggregation.settings_files import settings_mapping
 
-_WITHOUT_EFFECT = frozenset({"log_folder", "cache_folder", "workers", "tensorboard", "split", "recipe", "keep_cache", "cache_limit"})
+_WITHOUT_EFFECT = frozenset(
+    {
+        "log_folder",
+        "cache_folder",
+        "workers",
+        "tensorboard",
+        "split",
+        "recipe",
+        "keep_cache",
+        "cache_limit",
+        "offline",
+        "model_sets",
+    }
+)
 """Settings that change no number: a run may continue with others. What ``split`` says is compared by its images."""
 
 _BEFORE_A_RUN = frozenset({"splits.csv", "findings.csv", "error.txt"})
@@ -87,8 +101,9 @@ def problems_of_run(run: RunPlan | PoolPlan) -> list[str]:
         return []
     if not folder.settings_yaml.is_file():
         return [f"{run.run_name}: {folder.path} holds other files"]
-    stored = folder.read_settings()
     now = settings_mapping(run.settings)
+    defaults = {key: Settings.model_fields[key].default for key in now}  # for settings that are newer than the run
+    stored = {**defaults, **folder.read_settings()}
     problems = [
         f"{run.run_name}: {key} was {_shown(stored.get(key))}, now {_shown(now[key])}"
         for key in now

@@ -1,5 +1,6 @@
 """The machine and the software that a run was made with."""
 
+import os
 import platform
 import shlex
 import shutil
@@ -14,13 +15,15 @@ from lightning_fabric import Fabric
 
 from model_aggregation.config import Settings
 from model_aggregation.errors import SettingsError
+from model_aggregation.models.arithmetic import Precision
 from model_aggregation.software import versions
+from model_aggregation.startup import SPIN_COUNT, keep_freed_memory
 
-_PRECISIONS = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+_PRECISIONS = {"auto": "32-true", "32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
-def make_fabric(settings: Settings) -> Fabric:
-    """Return Fabric for the device and precision of the settings.
+def make_fabric(settings: Settings, precision: Precision | None = None) -> Fabric:
+    """Return Fabric for the device of the settings, and for their precision unless another was settled.
 
     Raises
     ------
@@ -28,7 +31,8 @@ def make_fabric(settings: Settings) -> Fabric:
         If the device is unknown or not there.
     """
     accelerator, devices = device_choice(settings.device)
-    return Fabric(accelerator=accelerator, devices=devices, precision=_PRECISIONS[settings.precision])  # type: ignore[arg-type]
+    name = _PRECISIONS[precision or settings.precision]
+    return Fabric(accelerator=accelerator, devices=devices, precision=name)  # type: ignore[arg-type]
 
 
 def device_choice(device: str) -> tuple[str, Any]:
@@ -62,6 +66,8 @@ def describe_environment(fabric: Fabric) -> dict[str, Any]:
         "device": str(device),
         "device_name": name,
         "threads": torch.get_num_threads(),
+        "idle_threads": f"{SPIN_COUNT}={os.environ.get(SPIN_COUNT, 'not set')}",
+        "freed_memory": "kept" if keep_freed_memory() else "left to the system",
         "platform": platform.platform(),
         "command": shlex.join(sys.argv),
         "git": _git_state(),

@@ -3,8 +3,9 @@
 ``execute`` needs only a plan and one of its runs; it runs in this process and writes one run folder.
 """
 
+import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from model_aggregation.data.loading import ImageSource, image_source
 from model_aggregation.data.pixels import PixelRule
 from model_aggregation.environment import describe_environment, make_fabric, versions
 from model_aggregation.files import write_csv, write_json, write_text
+from model_aggregation.models.arithmetic import Arithmetic
 from model_aggregation.models.build import Network, Preprocessing, build_network
 from model_aggregation.models.inference import predict_logits, softmax
 from model_aggregation.plan import Plan
@@ -32,16 +34,12 @@ from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.results.tables import predictions_table
 from model_aggregation.run_plan import RunPlan
 from model_aggregation.settings_files import settings_mapping, write_settings
+from model_aggregation.startup import keep_freed_memory
 from model_aggregation.training.checkpoint import Progress, save_whole
+from model_aggregation.training.job import LabelledImages, Training, TrainingFiles, epoch_seed
 from model_aggregation.training.journal import Journal
-from model_aggregation.training.loop import (
-    LabelledImages,
-    Training,
-    TrainingFiles,
-    epoch_seed,
-    run_training,
-    save_weights,
-)
+from model_aggregation.training.loop import run_training, save_weights
+from model_aggregation.training.measurement import amount_of, settle_arithmetic
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +63,7 @@ class _Work:
     folder: RunFolder
     fabric: Fabric
     reporter: Reporter
+    arithmetic: Arithmetic = field(default_factory=Arithmetic)
 
     def say(self, text: str) -> None:
         """Put a line into the status file and on the screen."""
@@ -82,19 +81,44 @@ def execute(plan: Plan, run: RunPlan, reporter: Reporter) -> RunFolder:
     ModelAggregationError
         What the user can act on; anything else that a library raises passes through.
     """
+    keep_freed_memory()
+    settled = _settled_before(plan, run)
     work = _Work(plan, run, _start_folder(run), make_fabric(run.settings), reporter)
-    environment = _environment(work)
+    environment = _environment(work) | ({"arithmetic": settled.to_dict()} if settled else {})
     work.folder.write_environment(environment)
     splits = _load_images(work)
     torch.manual_seed(epoch_seed(run.settings.seed, -1))
     network = build_network(run.model, len(plan.table.classes), run.settings)
     write_text(work.folder.architecture_txt(str(run.model)), f"{network.module}\n")
+    work = _with_arithmetic(work, network, settled)
+    environment |= {"arithmetic": work.arithmetic.to_dict(), "threads": work.arithmetic.threads}
+    work.folder.write_environment(environment)
     progress = _train(work, network, splits) if run.settings.train else _keep_weights(work, network)
     seconds = _predict(work, network, splits)
     work.folder.write_environment(environment | _results_of(network, progress, splits, seconds))
     metrics = evaluate_run(work.folder, before_metrics=lambda found: _save_weight_facts(work, network, found))
     _close(work.folder, metrics, progress)
     return work.folder
+
+
+def _settled_before(plan: Plan, run: RunPlan) -> Arithmetic | None:
+    """Return how this run was computed when it began, or another of the same model: seeds and folds are alike in it."""
+    alike = [run, *(other for other in plan.runs if other.model == run.model)]
+    for folder in (RunFolder(other.folder) for other in alike):
+        if folder.environment_json.is_file() and (values := folder.read_environment().get("arithmetic")):
+            return Arithmetic.from_dict(values)
+    return None
+
+
+def _with_arithmetic(work: _Work, network: Network, settled: Arithmetic | None) -> _Work:
+    """Settle how the network computes and say it."""
+    settings, device = work.run.settings, work.fabric.device
+    counts = {name: len(table) for name, table in work.run.splits().items()}
+    amount = amount_of(settings, counts, pretrained=network.pretrained)
+    folder = cache_of(settings).folder / "timings"
+    arithmetic = settle_arithmetic(network, settings, device, amount, earlier=settled, folder=folder)
+    work.say(str(arithmetic))
+    return replace(work, fabric=make_fabric(settings, arithmetic.training.precision), arithmetic=arithmetic)
 
 
 def _start_folder(run: RunPlan) -> RunFolder:
@@ -208,6 +232,7 @@ def _train(work: _Work, network: Network, splits: dict[str, _Split]) -> Progress
                 files,
                 work.reporter,
                 journal,
+                work.arithmetic,
             )
         )
     finally:
@@ -239,7 +264,7 @@ def _predict(work: _Work, network: Network, splits: dict[str, _Split]) -> dict[s
             network,
             split.images,
             work.fabric,
-            batch_size=work.run.settings.batch_size,
+            inference=work.arithmetic.inference,
             progress=lambda done, total, name=name: work.reporter.count(f"predicting {name} images", done, total),  # type: ignore[misc]
         )
         seconds[name] = time.perf_counter() - started
@@ -282,6 +307,7 @@ def _save_weight_facts(work: _Work, network: Network, metrics: dict[str, Any]) -
         "cutoff": evaluated.get("cutoff"),
         "preprocessing": network.preprocessing.to_dict(),
         "settings": settings_mapping(run.settings),
+        "arithmetic": work.arithmetic.to_dict(),
         "versions": versions(),
     }
     for which in ("last", "best"):
@@ -315,7 +341,6 @@ def _close(folder: RunFolder, metrics: dict[str, Any], progress: Progress) -> No
 
 
 def remove_state(folder: RunFolder) -> None:
-    """Remove the checkpoint of a finished run."""
-    checkpoint_path(folder).unlink(missing_ok=True)
+    """Remove the checkpoint and the features of a finished run."""
     if checkpoint_path(folder).parent.is_dir():
-        checkpoint_path(folder).parent.rmdir()
+        shutil.rmtree(checkpoint_path(folder).parent)

@@ -7,18 +7,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from lightning_fabric import Fabric
 
+from model_aggregation.analysis.groups import REPORT_FOLDER
 from model_aggregation.continuation import problems_of_run
 from model_aggregation.environment import make_fabric
-from model_aggregation.experiment import checkpoint_path
+from model_aggregation.experiment import cache_of, checkpoint_path
+from model_aggregation.models.arithmetic import Arithmetic
 from model_aggregation.models.build import Network, build_network
+from model_aggregation.models.inference import copied_for_inference, example_images
 from model_aggregation.plan import Plan
 from model_aggregation.prediction import transforms_path
+from model_aggregation.reporting.evaluation_report import TABLES
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.run_plan import RunPlan
-from model_aggregation.training.loop import is_frozen
 from model_aggregation.training.losses import make_loss
+from model_aggregation.training.measurement import Amount, amount_of, settle_arithmetic
 
 _IMAGES_TIMED = 8
 
@@ -26,6 +29,8 @@ _IMAGES_TIMED = 8
 @dataclass(frozen=True)
 class Forecast:
     """What one run will cost: seconds without decoding, parameters, bytes of weights and state; and its files.
+
+    ``arithmetic`` says how the network is computed on this machine.
 
     ``state`` is ``new``, ``continues``, ``starts again`` (after a failure or a stop in the first epoch), ``finished``
     or ``name taken``.
@@ -37,6 +42,7 @@ class Forecast:
     seconds: float
     disk_bytes: int
     files: tuple[Path, ...]
+    arithmetic: str
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -60,13 +66,13 @@ def forecast(plan: Plan, *, count: Callable[[str, int, int], None] | None = None
 
 @dataclass(frozen=True)
 class _Cost:
-    """What a network costs: its size, seconds for one image, and the epochs in which only its head is trained."""
+    """What a network costs: its size, seconds for one image, and how it is computed here."""
 
     parameters: int
     weight_bytes: int
     forward: float
     step: float
-    frozen_epochs: int
+    arithmetic: Arithmetic
 
 
 def run_state(run: RunPlan) -> str:
@@ -93,6 +99,8 @@ def planned_files(plan: Plan, run: RunPlan) -> list[Path]:
         paths += [folder.predicted_labels_csv(), folder.confusion_xlsx()]
         paths += [folder.roc_csv(), folder.roc_png()] if plan.positive is not None else []
     paths += [folder.metrics_csv, folder.metrics_json, folder.environment_json]
+    if "val" in splits or "test" in splits:
+        paths += [run.folder / REPORT_FOLDER / name for name in TABLES]
     if run.folder == plan.folder:
         paths += [plan.folder / name for name in (*plan.split_files(), "findings.csv")]
     return paths
@@ -117,64 +125,68 @@ def _cost_of(plan: Plan, run: RunPlan) -> _Cost:
         len(plan.table.classes),
         run.settings.model_copy(update={"pretrained": False, "weights": ()}),
     )
-    network.module.to(fabric.device)
-    forward, step = _seconds_per_image(network, run, fabric)
-    frozen_epochs = sum(_planned_frozen(network, run, epoch) for epoch in range(run.settings.epochs))
+    folder = cache_of(run.settings).folder / "timings"
+    arithmetic = settle_arithmetic(network, run.settings, fabric.device, _amount(run), folder=folder)
+    forward, step = _seconds_per_image(network, run, arithmetic, fabric.device)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in network.module.state_dict().values())
-    return _Cost(network.parameters, weights, forward, step, frozen_epochs)
+    return _Cost(network.parameters, weights, forward, step, arithmetic)
+
+
+def _amount(run: RunPlan) -> Amount:
+    counts = {name: len(images) for name, images in run.splits().items()}
+    return amount_of(run.settings, counts, pretrained=run.settings.pretrained)
 
 
 def _forecast_run(plan: Plan, run: RunPlan, cost: _Cost) -> Forecast:
-    counts = {name: len(images) for name, images in run.splits().items()}
-    train, validation, test = (counts.get(name, 0) for name in ("train", "val", "test"))
-    epochs = run.settings.epochs if run.settings.train else 0
-    seconds = train * (cost.frozen_epochs * 1.1 * cost.forward + (epochs - cost.frozen_epochs) * cost.step)
-    seconds += cost.forward * (validation * (epochs + 1) + test)
+    amount = _amount(run)
+    seconds = amount.learnt * cost.step + amount.looked_at * cost.forward
     files = planned_files(plan, run)
     kept = sum(path.suffix == ".pth" for path in files)
     state = 3 * run.settings.train  # an optimiser may hold twice the weights beside them
     disk = cost.weight_bytes * (kept + state)
-    return Forecast(run.run_name, run_state(run), cost.parameters, round(seconds, 1), disk, tuple(files))
+    return Forecast(
+        run.run_name,
+        run_state(run),
+        cost.parameters,
+        round(seconds, 1),
+        disk,
+        tuple(files),
+        str(cost.arithmetic),
+    )
 
 
-def _planned_frozen(network: Network, run: RunPlan, epoch: int) -> bool:
-    if not run.settings.pretrained:
-        return False
-    pretended = Network(network.module, network.name, network.head, network.preprocessing, "planned")
-    return is_frozen(pretended, run.settings, epoch)
-
-
-def _seconds_per_image(network: Network, run: RunPlan, fabric: Fabric) -> tuple[float, float]:
+def _seconds_per_image(
+    network: Network, run: RunPlan, arithmetic: Arithmetic, device: torch.device
+) -> tuple[float, float]:
     """Return seconds of one image forward, and forward with backward."""
-    count = min(_IMAGES_TIMED, run.settings.batch_size)
-    size, channels = network.preprocessing.image_size, network.preprocessing.channels
-    inputs = torch.randn(max(2, count), channels, size, size, device=fabric.device)
-    labels = torch.zeros(len(inputs), dtype=torch.long, device=fabric.device)
+    mode = arithmetic.training
+    count = max(2, min(_IMAGES_TIMED, run.settings.batch_size))
+    network.module.to(device, memory_format=mode.layout)  # type: ignore[call-overload]
+    inputs = example_images(network, count, device).contiguous(memory_format=mode.layout)
+    labels = torch.zeros(len(inputs), dtype=torch.long, device=device)
     loss = make_loss(run.settings, None)
     network.thaw()
     network.train_mode()
 
     def learn() -> None:
-        with fabric.autocast():
-            loss(network.module(inputs), labels).backward()
+        with mode.autocast(device):
+            value = loss(network.module(inputs).float(), labels)
+        value.backward()
         network.module.zero_grad(set_to_none=True)
 
-    def look() -> None:
-        network.module.eval()
-        with torch.inference_mode(), fabric.autocast():
-            network.module(inputs)
-
-    step = _timed(learn, fabric) / len(inputs)
-    return _timed(look, fabric) / len(inputs), step
+    step = _timed(learn, device) / count
+    pixels = torch.zeros(inputs.shape, dtype=torch.uint8)
+    with copied_for_inference(network, device, arithmetic.inference) as (_, forward):
+        return _timed(lambda: forward(pixels), device) / count, step
 
 
-def _timed(action: Any, fabric: Fabric) -> float:
+def _timed(action: Any, device: torch.device) -> float:
     """Return the seconds of the quickest of three passes, after one that warms up."""
     seconds = []
     for _ in range(4):
         started = time.perf_counter()
         action()
-        if fabric.device.type == "cuda":
-            torch.cuda.synchronize(fabric.device)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         seconds.append(time.perf_counter() - started)
     return min(seconds[1:])

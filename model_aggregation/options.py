@@ -90,6 +90,11 @@ class Options(BaseModel):
     )
 
     # --- model ----------------------------------------------------------------------------------------
+    model_sets: Annotated[Path | None, MODEL] = Field(
+        None,
+        description="YAML file of named sets (@NAME) beside those of the program; default: model_sets.yaml in the "
+        "user's configuration folder.",
+    )
     source: Annotated[Source, MODEL, BeforeValidator(current_source)] = Field(
         "torchvision", description="Library of models named without one ('pytorch' means torchvision)."
     )
@@ -99,6 +104,17 @@ class Options(BaseModel):
     weights: Annotated[
         tuple[str, ...], MODEL, BeforeValidator(as_words), Parameter(consume_multiple=True, negative=())
     ] = Field((), description="File of pretrained weights (.safetensors, .pth) for the only model, or MODEL=FILE.")
+    weights_dir: Annotated[Path | None, MODEL] = Field(
+        None,
+        description="Folder of pretrained weights, looked into before anything is downloaded; files are called as the "
+        "library calls them, or MODEL.safetensors, MODEL.pth ('magg weights fetch' fills one).",
+    )
+    offline: Annotated[bool, MODEL] = Field(
+        False, description="Download nothing: pretrained weights must be on this machine (as with HF_HUB_OFFLINE=1)."
+    )
+    allow_partial_weights: Annotated[bool, MODEL] = Field(
+        False, description="Start with those tensors of a weights file that fit, although others do not."
+    )
     trust_pickle: Annotated[bool, MODEL] = Field(
         False, description="Load weights from a pickled network; loading runs whatever code the file holds."
     )
@@ -199,8 +215,27 @@ class Options(BaseModel):
         "standard deviation, never pooled.",
     )
     device: Annotated[str, TRAINING] = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
-    precision: Annotated[Literal["32", "bf16", "16"], TRAINING, BeforeValidator(number_as_text)] = Field(
-        "32", description="Arithmetic: 32-bit floats, or mixed with bfloat16 or float16."
+    precision: Annotated[Literal["auto", "32", "bf16", "16"], TRAINING, BeforeValidator(number_as_text)] = Field(
+        "auto",
+        description="Arithmetic: 32-bit floats, or mixed with bfloat16 or float16; 'auto': 32 or bf16, whichever two "
+        "timed steps of the model show to be faster on this machine.",
+    )
+    memory_format: Annotated[Literal["auto", "contiguous", "channels_last"], TRAINING] = Field(
+        "auto", description="Order of a batch in memory; 'auto': whichever two timed steps show to be faster."
+    )
+    threads: Annotated[int | None, TRAINING] = Field(
+        None, ge=1, description="Cores that a network computes on; default: those that are free when the run starts."
+    )
+    predict_batch_size: Annotated[int | None, TRAINING] = Field(
+        None, ge=1, description="Images at once where nothing is learnt; default: the fastest of a few that are timed."
+    )
+    compile: Annotated[bool, TRAINING] = Field(
+        False, description="Compile the training step (torch.compile): pays on a GPU; the first steps take long."
+    )
+    cache_features: Annotated[bool, TRAINING] = Field(
+        True,
+        description="While only the head learns, compute what enters it once for each view of an image and keep it "
+        "until the whole network is trained.",
     )
     workers: Annotated[int | None, TRAINING] = Field(
         None, ge=0, description="Processes that decode images; default: one per core, at most 8."
@@ -258,7 +293,8 @@ class Options(BaseModel):
 
     @field_validator(
         "thaw_at", "patience", "clip_gradient", "save_every", "weight_decay", "workers", "image_size", "num_classes",
-        "split_seed", "folds", "fold", "cache_limit",
+        "split_seed", "folds", "fold", "cache_limit", "threads",
+        "predict_batch_size",
         mode="before",
     )  # fmt: skip
     @classmethod

@@ -1,6 +1,6 @@
 """Predicting new images with a finished run."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,14 @@ import torch
 from model_aggregation.config import Settings
 from model_aggregation.data.decoding import IMAGE_SUFFIXES
 from model_aggregation.data.folder_walk import walk_folder
-from model_aggregation.data.pixels import PixelRule
 from model_aggregation.data.inspection import describe_file
 from model_aggregation.data.loading import image_source
+from model_aggregation.data.pixels import PixelRule
 from model_aggregation.environment import make_fabric
 from model_aggregation.errors import DataError, ResultsError
 from model_aggregation.evaluation.decision import decide
 from model_aggregation.files import read_json
+from model_aggregation.models.arithmetic import Arithmetic, Inference
 from model_aggregation.models.build import Network, Preprocessing, build_network
 from model_aggregation.models.inference import predict_logits, softmax
 from model_aggregation.models.weights import fit_weights, read_weights
@@ -24,6 +25,7 @@ from model_aggregation.models.zoo import parse_model_name
 from model_aggregation.progress import Reporter
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.settings_files import stored_settings
+from model_aggregation.startup import keep_freed_memory
 
 ERROR_COLUMN = "(error)"  # no class folder's usual name; "error" may well be a class
 
@@ -37,6 +39,7 @@ class TrainedNetwork:
     positive: str | None
     cutoff: float | None
     settings: Settings
+    inference: Inference
 
     def labels(self, probabilities: Any) -> list[str]:
         """Return the predicted class of each row: positive strictly above the cutoff, or the largest."""
@@ -70,7 +73,9 @@ def load_trained(run: Path) -> TrainedNetwork:
     preprocessing = Preprocessing.from_dict(facts["preprocessing"])
     network = Network(network.module, model, network.head, preprocessing, str(weights))
     cutoff = facts["cutoff"]["value"] if facts["cutoff"] else None
-    return TrainedNetwork(network, tuple(facts["classes"]), facts["positive"], cutoff, settings)
+    known = facts.get("arithmetic")  # weights of an earlier version say nothing: then float32
+    inference = Arithmetic.from_dict(known).inference if known else Inference()
+    return TrainedNetwork(network, tuple(facts["classes"]), facts["positive"], cutoff, settings, inference)
 
 
 def transforms_path(folder: RunFolder) -> Path:
@@ -83,13 +88,14 @@ def predict_folder(
     source: Path,
     *,
     device: str = "auto",
-    batch_size: int = 32,
+    batch_size: int | None = None,
     reporter: Reporter | None = None,
 ) -> pd.DataFrame:
     """Return one row for each image in or below ``source`` (or for one image file).
 
     Columns: ``path``, ``predict_label``, one probability per class, ``(error)``. An image that cannot be read has an
-    error and nothing else; it is never replaced.
+    error and nothing else; it is never replaced. The network computes as it did in its run's own test, unless
+    ``batch_size`` says how many images at once.
 
     Raises
     ------
@@ -140,7 +146,7 @@ def _image_paths(source: Path) -> list[Path]:
 
 
 def predict_images(
-    trained: TrainedNetwork, images: pd.DataFrame, *, device: str, batch_size: int, reporter: Reporter
+    trained: TrainedNetwork, images: pd.DataFrame, *, device: str, reporter: Reporter, batch_size: int | None = None
 ) -> Any:
     """Return (N, C) float64 probabilities of readable images, given by their columns path and content_hash."""
     if not len(images):
@@ -150,12 +156,13 @@ def predict_images(
     preprocessing = trained.network.preprocessing
     rule = PixelRule(preprocessing.image_size, preprocessing.channels, preprocessing.interpolation)
     source = image_source(images, None, rule, transforms=settings.transforms, workers=settings.workers or 0)
-    trained.network.module.to(fabric.device)
+    keep_freed_memory()
+    inference = replace(trained.inference, batch_size=batch_size or trained.inference.batch_size)
     logits = predict_logits(
         trained.network,
         source,
         fabric,
-        batch_size=batch_size,
+        inference=inference,
         progress=lambda done, total: reporter.count("predicting", done, total),
     )
     return softmax(logits)

@@ -21,6 +21,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "drop_last": True,
         "frozen_batch_norm": "update",
         "augmentation": "flips",
+        "precision": "32",
         "best_by": "accuracy",
         "best_ties": "last",
     },

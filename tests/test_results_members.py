@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+import sys
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -258,3 +259,16 @@ def test_loops_of_part_of_end(tmp_path: Path) -> None:
     make_run(log / "g" / "g_a", part_of="g_b", folds=2)
     make_run(log / "g" / "g_b", part_of="g_a", fold=1, folds=2)
     assert len(leaderboard(log, "g")) >= 1
+
+
+def test_the_work_of_a_ranking_grows_with_its_models_and_not_with_their_square(tmp_path: Path) -> None:
+    index = Index(tmp_path)
+    for number in range(10):
+        index.set_state(f"g_m{number}", "g", "planned", model=f"timm:m{number}")
+    asked: list[str] = []
+    sys.setprofile(lambda frame, event, _: asked.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        leaderboard(index, "g")
+    finally:
+        sys.setprofile(None)
+    assert asked.count("averages_seeds") <= 5 * 10

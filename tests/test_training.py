@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
-from lightning_fabric import Fabric
 
 from model_aggregation.config import make_settings
 from model_aggregation.data.augmentation import augment
 from model_aggregation.data.image_store import ImageStore
 from model_aggregation.data.loading import StoredImages, plain_order, training_order
+from model_aggregation.environment import make_fabric
 from model_aggregation.errors import TrainingError
 from model_aggregation.models.build import build_network
 from model_aggregation.models.inference import predict_logits, softmax
 from model_aggregation.models.zoo import parse_model_name
 from model_aggregation.progress import Reporter
+from model_aggregation.training.job import LabelledImages, Training, TrainingFiles
 from model_aggregation.training.journal import Journal
-from model_aggregation.training.loop import LabelledImages, Training, TrainingFiles, run_training
+from model_aggregation.training.loop import run_training
 from model_aggregation.training.losses import balanced_class_weights, make_loss
 
 LOGITS = torch.tensor([[1.0, -0.5, 0.2], [0.1, 0.3, -2.0], [0.0, 0.0, 1.0]])
@@ -107,7 +108,8 @@ class Lab:
         self.files = TrainingFiles(folder / "state.pt", folder / "last.pth", folder / "best.pth", folder / "models")
         self.training = Training(
             self.network, part(0, 32), part(32, 48) if validation else None, self.settings,
-            Fabric(accelerator="cpu", devices=1), self.files, Reporter(), Journal("run", self.lines.append, None),
+            make_fabric(self.settings.model_copy(update={"device": "cpu"})), self.files, Reporter(),
+            Journal("run", self.lines.append, None),
         )  # fmt: skip
 
     def run(self):
@@ -214,14 +216,14 @@ def test_a_loss_that_is_not_finite(tmp_path):
             lab.poisoned = True
 
     lab.training.journal.epoch = poison
-    original = lab.training.journal.batch
+    calls = []
 
-    def batch(step, *values):
-        original(step, *values)
-        if step == 5:
+    def break_in_the_second_epoch(module, inputs):
+        calls.extend([1] if module.training else [])
+        if len(calls) == 6:  # of 4 batches each
             lab.network.module.fc.weight.data.fill_(math.nan)
 
-    lab.training.journal.batch = batch
+    lab.network.module.register_forward_pre_hook(break_in_the_second_epoch)
     progress = lab.run()
     assert progress.epoch == 1
     assert any("not a finite number" in line for line in lab.lines)

@@ -217,3 +217,85 @@ def test_no_program_is_started_through_a_shell():
     source = (Path(create_app.__globals__["__file__"]).parent / "routes.py").read_text(encoding="utf-8")
     assert "shell=True" not in source
     assert "os.system" not in source
+
+
+def log_with_link(folder: Path, linked: str) -> Path:
+    """Return a log folder in which something links to another one beside it."""
+    log, outside = make_log(folder / "inside"), make_log(folder / "outside")
+    secret = outside / GROUP / RUN
+    (secret / f"{RUN}_status.txt").write_text("secret status", encoding="utf-8")
+    if linked == "run":
+        (log / GROUP / "linked").symlink_to(secret)
+    elif linked == "group":
+        (log / "linked").symlink_to(outside / GROUP)
+    else:
+        (log / GROUP / "linked").mkdir()
+        for path in secret.iterdir():
+            (log / GROUP / "linked" / path.name.replace(RUN, "linked")).symlink_to(path)
+    return log
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+@pytest.mark.parametrize("linked", ["run", "group", "files"])
+def test_nothing_behind_a_link_out_of_the_log_folder_is_shown(tmp_path, linked):
+    log = log_with_link(tmp_path, linked)
+    ask = Client(create_app(log, door=Door("127.0.0.1", PORT), cache_folder=tmp_path / "cache"))
+    group, run = ("linked", RUN) if linked == "group" else (GROUP, "linked")
+    place = f"{quote(group)}/{quote(run)}"
+    names = ("environment.json", "linked_status.txt", f"{RUN}_status.txt", "metrics.json", "linked_test.csv")
+    paths = [f"/file/{place}/{quote(name)}" for name in names]
+    paths += [f"/image/{place}/{set_name}/0" for set_name in ("test", "-", "val")]
+    for path in paths:
+        answer = ask(path)
+        assert answer.status_code == 404, path
+        assert "secret" not in answer.text
+    for end in ("", "/metrics", "/sets/test/predictions", "/sets/test/images"):
+        answer = ask(f"/api/groups/{quote(group)}/runs/{quote(run)}{end}")
+        content = answer.json()
+        assert answer.status_code == 404 or not (content.get("status") or content.get("rows") or content.get("test")), (
+            end,
+            answer.text[:300],
+        )
+        assert "secret" not in answer.text
+    for page in (f"run/{place}", f"data/{place}", f"images/{place}"):
+        assert "secret" not in callback(ask, f"/{page}"), page
+
+
+def callback(ask, pathname: str, search: str = "") -> str:
+    """Ask for a page as the application in the browser does."""
+    outputs = [("page", "children"), ("breadcrumbs", "children"), ("page-title", "data")]
+    body = {
+        "output": f"..{'...'.join(f'{name}.{prop}' for name, prop in outputs)}..",
+        "outputs": [{"id": name, "property": prop} for name, prop in outputs],
+        "inputs": [
+            {"id": "address", "property": "pathname", "value": pathname},
+            {"id": "address", "property": "search", "value": search},
+        ],
+        "changedPropIds": ["address.pathname"],
+    }
+    given = {"method": "POST", "content": json.dumps(body), "content_type": "application/json", "origin": HERE}
+    answer = ask("/_dash-update-component", **given)
+    assert answer.status_code == 200, answer.text[:500]
+    return answer.text
+
+
+@pytest.mark.parametrize("climbing", CLIMBING)
+def test_no_page_and_no_answer_of_the_api_leads_up(ask, climbing):
+    run, group = quote(RUN), quote(GROUP)
+    found = [callback(ask, path, f"?set={climbing}&runs={climbing},{climbing}&class={climbing}") for path in (
+        f"/run/{group}/{climbing}", f"/run/{climbing}/{run}", f"/images/{group}/{climbing}",
+        f"/data/{group}/{climbing}", f"/data/{climbing}", f"/group/{climbing}", f"/compare/{climbing}",
+        f"/images/{group}/{run}", f"/compare/{group}", f"/run/{group}/{run}",
+    )]  # fmt: skip
+    for path in (
+        f"/api/groups/{climbing}/runs", f"/api/groups/{group}/runs/{climbing}", f"/api/groups/{climbing}/runs/{run}",
+        f"/api/groups/{group}/runs/{climbing}/metrics", f"/api/groups/{group}/runs/{run}/sets/{climbing}/predictions",
+        f"/api/groups/{group}/runs/{run}/sets/{climbing}/images",
+    ):  # fmt: skip
+        answer = ask(path)
+        assert answer.status_code in (200, 307, 404, 405, 422), path
+        found.append(answer.text)
+    for text in found:
+        assert "root:" not in text
+        assert "SQLite format" not in text
+        assert "unexpected error" not in text

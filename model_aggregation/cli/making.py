@@ -115,7 +115,7 @@ def plan(settings: Path, /, *, json: Path | None = None, flags: Flags = Options(
         say(part)
     if json is not None:
         write_json(json, {**made.to_dict(), "forecast": [entry.to_dict() for entry in forecasts]})
-    say("Nothing was written." if json is None else f"written: {json}")
+    say("Nothing was written (timings of networks stay in the cache)." if json is None else f"written: {json}")
     return 0
 
 

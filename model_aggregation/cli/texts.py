@@ -69,6 +69,7 @@ def plan_parts(plan: Plan, forecasts: list[Forecast]) -> Iterator[RenderableType
     yield from (f"Pooled from its folds: {pool.run_name}" for pool in plan.pools)
     inputs = (f"{run.model}: weights {run.weights}; input {_input_words(run)}" for run in plan.runs)
     yield from dict.fromkeys(inputs)  # seeds and folds of a model share them
+    yield from dict.fromkeys(f"{run.model}: {cost.arithmetic}" for run, cost in zip(plan.runs, forecasts, strict=True))
     total = sum(cost.seconds for cost in forecasts if cost.state != "finished")
     yield f"About {duration(total)} on this machine for what is not finished, decoding not counted."
     yield from _file_lines(plan, forecasts[0])

@@ -19,15 +19,29 @@ def augment(images: Tensor, name: str, generator: torch.Generator) -> Tensor:
     ``horizontal`` mirrors each image with probability 1/2; ``flips`` also turns each upside down with
     probability 1/2 of its own; ``none`` returns the batch as it is.
     """
-    if name == "none":
-        return images
-    images = _flip_some(images, dimension=3, generator=generator)
-    return _flip_some(images, dimension=2, generator=generator) if name == "flips" else images
+    return flip(images, draw_views(len(images), name, generator))
 
 
-def _flip_some(images: Tensor, *, dimension: int, generator: torch.Generator) -> Tensor:
-    chosen = torch.rand(len(images), generator=generator) < 0.5
-    return torch.where(chosen.view(-1, 1, 1, 1), images.flip(dimension), images)
+def view_count(name: str) -> int:
+    """Return how many different views of an image an augmentation can make."""
+    return {"none": 1, "horizontal": 2, "flips": 4}[name]
+
+
+def draw_views(count: int, name: str, generator: torch.Generator) -> Tensor:
+    """Draw the view of each of ``count`` images, (count,) int64: 1 is mirrored, 2 upside down, 3 both, 0 as it is."""
+    views = torch.zeros(count, dtype=torch.int64)
+    for drawn in range(1, view_count(name).bit_length()):
+        views += drawn * (torch.rand(count, generator=generator) < 0.5)
+    return views
+
+
+def flip(images: Tensor, views: Tensor) -> Tensor:
+    """Return each image of a batch (N, C, H, W) in its view; see :func:`draw_views`."""
+    for view, dimension in ((1, 3), (2, 2)):
+        chosen = (views & view).bool()
+        if chosen.any():
+            images = torch.where(chosen.view(-1, 1, 1, 1).to(images.device), images.flip(dimension), images)
+    return images
 
 
 def load_transforms(path: Path) -> dict[str, Transform]:

@@ -29,6 +29,10 @@ class ImageSource(Protocol):
     def augments(self) -> bool:
         """Whether the source changes training images itself."""
 
+    @property
+    def can_prefetch(self) -> bool:
+        """Whether batches may be made in another thread: nothing in them draws from torch's global generator."""
+
     def __len__(self) -> int: ...
 
     def batches(self, order: list[np.ndarray], *, training: bool, seed: int) -> Iterator[Tensor]:
@@ -47,6 +51,11 @@ class StoredImages:
         """Stored pixels are as decoded."""
         return False
 
+    @property
+    def can_prefetch(self) -> bool:
+        """Copying pixels draws nothing."""
+        return True
+
     def __len__(self) -> int:
         return len(self.rows)
 
@@ -54,7 +63,7 @@ class StoredImages:
         """Yield uint8 batches; ``training`` and ``seed`` change nothing here."""
         for positions in order:
             pixels = self.store.pixels[self.rows[positions]]  # (n, H, W, C), a copy
-            yield torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
+            yield torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +80,11 @@ class DecodedImages:
         """A user's transforms replace the named augmentation."""
         return self.transforms is not None
 
+    @property
+    def can_prefetch(self) -> bool:
+        """Workers are ahead by themselves; without workers a user's transforms draw here."""
+        return self.workers == 0 and self.transforms is None
+
     def __len__(self) -> int:
         return len(self.paths)
 
@@ -78,7 +92,10 @@ class DecodedImages:
         """Yield batches; with a user's transforms each image has random numbers of its own, set by ``seed``."""
         dataset = _Files(self, training=training, seed=seed)
         loader = torch.utils.data.DataLoader(
-            dataset, batch_sampler=[list(positions) for positions in order], num_workers=self.workers
+            dataset,
+            batch_sampler=[list(positions) for positions in order],
+            num_workers=self.workers,
+            generator=torch.Generator().manual_seed(seed),  # it would draw from the global one
         )
         yield from loader
 

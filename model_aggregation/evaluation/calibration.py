@@ -1,16 +1,18 @@
 """Do the probabilities mean what they say: calibration and the errors of probabilities."""
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import csr_array
-from scipy.special import expit, logit
 
 from model_aggregation.evaluation.decision import decide
 from model_aggregation.evaluation.estimate import Estimate
 from model_aggregation.evaluation.intervals import normal_quantile, proportion_interval
 from model_aggregation.evaluation.predictions import Predictions
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 CLIP = 1e-12
 LOG_CLIP = float(np.finfo(np.float64).eps)  # as scikit-learn's log_loss
@@ -35,7 +37,7 @@ def bin_index(probability: np.ndarray, bins: int) -> np.ndarray:
     return np.minimum((probability * bins).astype(np.int64), bins - 1)
 
 
-def bin_gaps(probability: np.ndarray, happened: np.ndarray, bins: int) -> csr_array:
+def bin_gaps(probability: np.ndarray, happened: np.ndarray, bins: int) -> "csr_array":
     """(bins, N) sparse matrix whose product with weights sums probability − outcome within each bin.
 
     The expected calibration error (Naeini, Cooper, Hauskrecht 2015, AAAI; Guo et al. 2017, ICML) is the sum of
@@ -45,6 +47,8 @@ def bin_gaps(probability: np.ndarray, happened: np.ndarray, bins: int) -> csr_ar
     >>> float(np.abs(gaps @ np.ones(3)).sum() / 3)
     0.16666666666666666
     """
+    from scipy.sparse import csr_array
+
     at = (bin_index(probability, bins), np.arange(len(probability)))
     return csr_array((probability - happened, at), shape=(bins, len(probability)))
 
@@ -136,6 +140,8 @@ def calibration_line(
     >>> round(slope.value, 3), round(intercept.value, 3)
     (-0.227, -1.367)
     """
+    from scipy.special import logit
+
     x = logit(np.clip(probability, CLIP, 1 - CLIP))
     y = positive.astype(np.float64)
     slope_reason = _no_line(x, positive)
@@ -171,6 +177,8 @@ def _fit(
     design: np.ndarray, offset: np.ndarray, y: np.ndarray, groups: np.ndarray | None
 ) -> tuple[float, float] | None:
     """Fit a logistic regression by Newton steps with halving; return the last coefficient and its error."""
+    from scipy.special import expit
+
     beta = np.zeros(design.shape[1])
     height = _log_likelihood(design @ beta + offset, y)
     for _ in range(NEWTON_STEPS):
@@ -196,6 +204,8 @@ def _log_likelihood(eta: np.ndarray, y: np.ndarray) -> float:
 def _variance(
     design: np.ndarray, y: np.ndarray, beta: np.ndarray, offset: np.ndarray, groups: np.ndarray | None
 ) -> np.ndarray:
+    from scipy.special import expit
+
     mean = expit(design @ beta + offset)
     inverse = np.linalg.inv(design.T @ (design * (mean * (1 - mean))[:, None]))
     if groups is None:

@@ -9,8 +9,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import expit, logit, ndtr
-from scipy.stats import rankdata
 
 from model_aggregation.evaluation.estimate import Estimate
 from model_aggregation.evaluation.intervals import normal_quantile
@@ -91,6 +89,8 @@ def delong(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray | None = N
     >>> float(delong([0, 0, 1, 1], [[0.1, 0.4, 0.35, 0.8]]).auc[0])
     0.75
     """
+    from scipy.stats import rankdata
+
     positive = np.asarray(labels, dtype=bool)
     scores = np.atleast_2d(np.asarray(scores, dtype=np.float64))
     m, n = int(positive.sum()), int((~positive).sum())
@@ -127,6 +127,8 @@ def logit_interval(auc: float, variance: float, confidence: float = 0.95) -> tup
     >>> [round(limit, 4) for limit in logit_interval(0.9, 0.0016)]
     [0.7902, 0.9556]
     """
+    from scipy.special import expit, logit
+
     half = normal_quantile(confidence) * math.sqrt(variance) / (auc * (1 - auc))
     centre = logit(auc)
     return float(expit(centre - half)), float(expit(centre + half))
@@ -206,6 +208,8 @@ def paired_test(areas: DeLong, i: int, j: int, *, confidence: float = 0.95) -> P
     >>> paired_test(delong([0, 0, 1, 1], scores), 0, 1).p
     1.0
     """
+    from scipy.special import ndtr
+
     difference = float(areas.auc[i] - areas.auc[j])
     if not areas.varies:
         return PairedTest(difference, None, None, None, None, "fewer than two units of a class")

@@ -6,9 +6,6 @@ images; with groups of several images the bootstrap over groups (``bootstrap.py`
 
 import math
 
-from scipy.special import ndtri
-from scipy.stats import binom
-
 PROPORTION_METHODS = {"wilson": "Wilson", "clopper_pearson": "Clopper–Pearson"}
 
 
@@ -18,6 +15,8 @@ def normal_quantile(confidence: float) -> float:
     >>> round(normal_quantile(0.95), 6)
     1.959964
     """
+    from scipy.special import ndtri
+
     return float(ndtri(0.5 + confidence / 2))
 
 
@@ -116,6 +115,8 @@ def mcnemar_mid_p(first_only: int, second_only: int) -> float:
     >>> round(mcnemar_mid_p(6, 16), 6)
     0.03469
     """
+    from scipy.stats import binom
+
     n = first_only + second_only
     if n == 0:
         return 1.0

@@ -4,9 +4,9 @@ Metrics over all classes are (b,) arrays, metrics per class (C, b), NaN where un
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from model_aggregation.evaluation.bootstrap import Values
 from model_aggregation.evaluation.calibration import bin_gaps, log_loss_of
@@ -14,6 +14,9 @@ from model_aggregation.evaluation.decision import decide
 from model_aggregation.evaluation.predictions import Predictions
 from model_aggregation.evaluation.ranked_scores import pairwise_areas
 from model_aggregation.evaluation.two_class_values import Losses, probability_values, ratio
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 TOP_K_FROM_CLASSES = 10
 
@@ -175,8 +178,10 @@ def area_values(task: ManyClassTask, weights: np.ndarray) -> Values:
     }
 
 
-def _per_class(index: np.ndarray, classes: int, counted: np.ndarray | None = None) -> csr_array:
+def _per_class(index: np.ndarray, classes: int, counted: np.ndarray | None = None) -> "csr_array":
     """Return the sparse (C, N) matrix that sums weights by class; only ``counted`` images if given."""
+    from scipy.sparse import csr_array
+
     ones = np.ones(len(index)) if counted is None else counted.astype(np.float64)
     return csr_array((ones, (index, np.arange(len(index)))), shape=(classes, len(index)))
 

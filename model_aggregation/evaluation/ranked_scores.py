@@ -7,7 +7,6 @@ the D distinct scores: how many positives and negatives lie strictly above each 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import csr_array
 
 COUNT_TOLERANCE = 1e-9  # counts are whole numbers; a limit such as 0.1 · 30 is not quite
 
@@ -127,6 +126,8 @@ def pairwise_areas(score: np.ndarray, labels: np.ndarray, own: int, weights: np.
     >>> pairwise_areas(score, labels, 0, np.ones((4, 1)), 3)[:, 0].tolist()[1:]
     [1.5, 2.0]
     """
+    from scipy.sparse import csr_array
+
     ranked = RankedScores.of(score, labels == own)
     drawn = weights[ranked.order]
     hits = np.where(ranked.positive[:, None], drawn, 0.0)

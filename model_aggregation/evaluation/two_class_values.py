@@ -4,14 +4,17 @@ Weights are (N, b); every metric is a (b,) array, NaN where it is undefined. Wei
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from model_aggregation.evaluation.bootstrap import Values
 from model_aggregation.evaluation.calibration import bin_gaps, log_loss_of
 from model_aggregation.evaluation.predictions import Predictions
 from model_aggregation.evaluation.ranked_scores import RankedScores, corrected_partial_area
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 FIXED_RATES = (0.90, 0.95)
 PARTIAL_SHARE = 0.1  # specificity (sensitivity) from 0.90 to 1
@@ -49,7 +52,7 @@ class Losses:
     """Rows whose products with weights give Brier score and log loss, (2, N), and ECE, sparse (bins, N)."""
 
     means: np.ndarray
-    gaps: csr_array
+    gaps: "csr_array"
 
 
 @dataclass(frozen=True, eq=False)

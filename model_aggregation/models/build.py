@@ -8,11 +8,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from model_aggregation.config import Settings
 from model_aggregation.errors import ModelError, SettingsError
-from model_aggregation.models.heads import fresh_head, with_mlp_head
+from model_aggregation.models.heads import fresh_head, learning_parts, with_mlp_head
 from model_aggregation.models.libraries import IMAGENET, input_facts, make_module, published_weights, rescales_input
 from model_aggregation.models.weights import fit_weights, read_weights
 from model_aggregation.models.zoo import ModelName, parse_model_name
@@ -29,13 +28,13 @@ class Preprocessing:
     channels: int
     resize: str = "squash"
 
-    def normalize(self, images: Tensor) -> Tensor:
+    def normalize(self, images: Tensor, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
         """Turn uint8 images (N, C, H, W) into normalised float32; float images are passed through as they are."""
         if images.dtype != torch.uint8:
-            return images
+            return images.contiguous(memory_format=layout)
         mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
         std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
-        return (images.to(torch.float32) / 255 - mean) / std
+        return images.to(torch.float32, memory_format=layout).div_(255).sub_(mean).div_(std)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -78,14 +77,12 @@ class Network:
             parameter.requires_grad = True
 
     def train_mode(self, *, keep_frozen_statistics: bool = True) -> None:
-        """Switch to training; batch norm layers that do not learn keep their statistics, unless told otherwise."""
+        """Switch to training; what is frozen computes as in evaluation, unless its statistics shall be updated."""
         self.module.train()
-        if not keep_frozen_statistics:
-            return
-        for layer in self.module.modules():
-            learns = [parameter.requires_grad for parameter in layer.parameters(recurse=False)]
-            if isinstance(layer, _BatchNorm) and learns and not any(learns):
-                layer.eval()
+        if keep_frozen_statistics and not all(parameter.requires_grad for parameter in self.module.parameters()):
+            self.module.eval()
+            for name in learning_parts(self.module, self.head):
+                self.module.get_submodule(name).train()
 
 
 def preprocessing_for(model: ModelName, settings: Settings) -> Preprocessing:

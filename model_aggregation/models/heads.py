@@ -1,6 +1,9 @@
 """Heads: finding a network's classifier, giving it fresh weights, and the earlier program's head of two layers."""
 
-from torch import nn
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
 
 from model_aggregation.errors import ModelError
 
@@ -81,3 +84,61 @@ def _place_of(module: nn.Module, name: str, last: nn.Linear) -> tuple[str, int]:
         if len(linear) > 1:
             return container, linear[0].in_features
     return name, last.in_features
+
+
+def learning_parts(module: nn.Module, head: frozenset[str]) -> list[str]:
+    """Return the names of all layers that are active while only the head learns, in their order.
+
+    They are the layers of the head and, where those stand in a sequence, what follows them in it and the dropout
+    directly before them. Everything else is frozen and computes as in evaluation.
+    """
+    layers = layers_of(head)
+    containers = {name.rpartition(".")[0] for name in layers}
+    container = containers.pop()
+    around = module.get_submodule(container)
+    if containers or not container or not isinstance(around, nn.Sequential):
+        return layers
+    children = list(around.named_children())
+    start = min(number for number, (name, _) in enumerate(children) if f"{container}.{name}" in layers)
+    while start and isinstance(children[start - 1][1], nn.Dropout):
+        start -= 1
+    return [f"{container}.{name}" for name, _ in children[start:]]
+
+
+@dataclass(frozen=True, eq=False)
+class HeadPart:
+    """The end of a network that learns while the rest is frozen.
+
+    ``entrance`` is the layer whose input are the features, ``shape`` theirs for one image; ``layers`` turn features
+    into logits (N, C), and share their weights with the network.
+    """
+
+    entrance: str
+    shape: tuple[int, ...]
+    layers: nn.Module
+
+
+@torch.no_grad()
+def find_head_part(module: nn.Module, head: frozenset[str], images: Tensor) -> HeadPart | None:
+    """Return the part of a network from its head on, or None where it cannot be told apart from the rest.
+
+    ``images`` (N, C, H, W) are what it is tried on: its logits must be those of the network. There is none where
+    several layers give logits from different places, or where something comes after the head that is no layer. The
+    module is left in evaluation mode.
+    """
+    names = learning_parts(module, head)
+    seen: list[Tensor] = []
+    handle = module.get_submodule(names[0]).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        logits = module.eval()(images)
+    finally:
+        handle.remove()
+    part = nn.Sequential(*(module.get_submodule(name) for name in names), nn.Flatten())
+    if len(seen) != 1 or not isinstance(seen[0], Tensor):
+        return None
+    try:
+        again = part(seen[0])
+    except RuntimeError:  # shapes that do not go together: not a sequence
+        return None
+    same = again.shape == logits.shape and torch.allclose(again, logits, rtol=1e-4, atol=1e-6)
+    return HeadPart(names[0], tuple(seen[0].shape[1:]), part) if same else None

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -111,7 +112,7 @@ class _Found:
         """The runs whose test numbers are results: no single fold."""
         return [run for model in self.models for run in model.tested if run["tested"]]
 
-    @property
+    @cached_property
     def compared_runs(self) -> dict[str, str]:
         """The run of the first seed, by the name of the model with several."""
         averaged = [model for model in self.models if model.averages_seeds and model.tested]

@@ -9,16 +9,18 @@ import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from openpyxl import Workbook, load_workbook
-from openpyxl.cell.cell import Cell
-from openpyxl.worksheet.worksheet import Worksheet
 
 from model_aggregation.errors import ResultsError
 from model_aggregation.files import csv_text, whole_or_absent, write_text
+
+if TYPE_CHECKING:
+    from openpyxl import Workbook
+    from openpyxl.cell.cell import Cell
+    from openpyxl.worksheet.worksheet import Worksheet
 
 CONFUSION_SHEET = "confusion_matrix"
 ROC_COLUMNS = ("CutOff", "TPR", "FPR", "Balanced Accuracy")
@@ -136,8 +138,7 @@ def write_confusion(path: Path, matrix: Sequence[Sequence[int]], classes: Sequen
     count = len(classes)
     if np.shape(matrix) != (count, count) or not count:
         raise ValueError(f"a confusion matrix of {count} classes cannot have the shape {np.shape(matrix)}")
-    book = Workbook()
-    sheet: Worksheet = book.active
+    book, sheet = _new_sheet()
     sheet.title = CONFUSION_SHEET
     _put_text(sheet.cell(1, 3), PREDICTED)
     _put_text(sheet.cell(3, 1), LABEL)
@@ -154,7 +155,14 @@ def write_confusion(path: Path, matrix: Sequence[Sequence[int]], classes: Sequen
         _save_without_times(book, temporary)
 
 
-def _save_without_times(book: Workbook, path: Path) -> None:
+def _new_sheet() -> "tuple[Workbook, Worksheet]":
+    from openpyxl import Workbook
+
+    book = Workbook()
+    return book, book.active
+
+
+def _save_without_times(book: "Workbook", path: Path) -> None:
     """Save a workbook without the time of writing, so that the same content gives the same bytes."""
     saved = io.BytesIO()
     book.save(saved)
@@ -168,7 +176,7 @@ def _save_without_times(book: Workbook, path: Path) -> None:
             plain.writestr(entry, content)
 
 
-def _put_text(cell: Cell, text: str) -> None:
+def _put_text(cell: "Cell", text: str) -> None:
     cell.value = text
     cell.data_type = "s"  # a class called "=A1" is no formula
 
@@ -181,6 +189,8 @@ def read_confusion(path: Path) -> pd.DataFrame:
     ResultsError
         If the file is missing or no such matrix.
     """
+    from openpyxl import load_workbook
+
     try:
         book = load_workbook(path, read_only=False)
     except Exception as error:  # openpyxl lets errors of zipfile, XML and files through
@@ -199,8 +209,7 @@ def read_confusion(path: Path) -> pd.DataFrame:
 
 def write_sheet(path: Path, table: pd.DataFrame, title: str) -> None:
     """Write any table as one sheet of an xlsx file; missing values are empty cells, words never formulas."""
-    book = Workbook()
-    sheet: Worksheet = book.active
+    book, sheet = _new_sheet()
     sheet.title = title
     for column, name in enumerate(table.columns, start=1):
         _put_text(sheet.cell(1, column), str(name))

@@ -6,58 +6,25 @@ takes the same steps as one that was never interrupted.
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from model_aggregation.config import Settings
-from model_aggregation.data.augmentation import augment
-from model_aggregation.data.loading import ImageSource, training_order
+from model_aggregation.data.prefetch import on_device
 from model_aggregation.errors import TrainingError
-from model_aggregation.models.build import Network, float32_head
+from model_aggregation.models.build import Network
 from model_aggregation.models.inference import predict_logits, softmax
-from model_aggregation.progress import Reporter
 from model_aggregation.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_whole
-from model_aggregation.training.journal import Journal
+from model_aggregation.training.epoch import Machinery, train_epoch
+from model_aggregation.training.features import FrozenFeatures, frozen_features
+from model_aggregation.training.job import LabelledImages, Training
 from model_aggregation.training.losses import Loss, balanced_class_weights, make_loss
 from model_aggregation.training.optimization import make_optimizer, make_schedule
 from model_aggregation.training.selection import is_better, validation_value
-
-
-@dataclass(frozen=True, eq=False)
-class LabelledImages:
-    """Images of one split with their labels (N,) int64."""
-
-    images: ImageSource
-    labels: Tensor
-
-
-@dataclass(frozen=True)
-class TrainingFiles:
-    """Where a training leaves its weights and its state."""
-
-    checkpoint: Path
-    last_weights: Path
-    best_weights: Path
-    epoch_weights: Path  # folder of <epoch>.pth
-
-
-@dataclass(frozen=True, eq=False)
-class Training:
-    """What stays the same from the first step to the last."""
-
-    network: Network
-    train: LabelledImages
-    validation: LabelledImages | None
-    settings: Settings
-    fabric: Fabric
-    files: TrainingFiles
-    reporter: Reporter
-    journal: Journal
 
 
 def run_training(training: Training) -> Progress:
@@ -72,24 +39,24 @@ def run_training(training: Training) -> Progress:
         If the loss is not finite in the first epoch.
     """
     network, settings, files = training.network, training.settings, training.files
-    optimizer = make_optimizer(network, settings)
-    module, wrapped = training.fabric.setup(network.module, optimizer)
-    steps_per_epoch = math.ceil(len(_epoch_order(training, 0)) / settings.accumulate)
-    schedule = make_schedule(optimizer, settings, steps_per_epoch)
-    machinery = _Machinery(module, wrapped, schedule, make_loss(settings, _class_weights(training)))
-    stored = {"network": network.module, "optimizer": optimizer, "schedule": schedule}
+    training = _with_images_on_device(training)
+    machinery, stored = _machinery(training)
     progress = load_checkpoint(files.checkpoint, stored) or Progress()
     if progress.epoch:
         training.reporter.message(f"  continues after epoch {progress.epoch} of {settings.epochs}")
+    features = frozen_features(training, progress.epoch)
     with training.reporter.working():
         training.reporter.count("epochs", progress.epoch, settings.epochs, training.journal.name)
         while progress.epoch < settings.epochs and not _patience_is_over(progress, settings):
             started = time.perf_counter()
-            row = _train_epoch(training, progress, machinery)
+            if features is not None and not training.is_frozen(progress.epoch):
+                features.remove()
+                features = None
+            row = train_epoch(training, progress, machinery, features)
             if not math.isfinite(row["train_loss"]):
                 progress = _last_good_epoch(training, stored, progress)
                 break
-            row |= _validate(training, progress, machinery.loss)
+            row |= _validate(training, progress, machinery.loss, features)
             progress.seconds += time.perf_counter() - started
             progress.history.append(row)
             progress.epoch += 1
@@ -103,19 +70,22 @@ def run_training(training: Training) -> Progress:
     return progress
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
-    """Return the seed of one epoch's random numbers."""
-    return (seed * 1_000_003 + epoch * 7_919 + 1) % 2**31
+def _with_images_on_device(training: Training) -> Training:
+    """Keep the training images in the memory of a GPU where they fit."""
+    images = on_device(training.train.images, training.device)
+    return replace(training, train=LabelledImages(images, training.train.labels))
 
 
-def _epoch_order(training: Training, epoch: int) -> list[Any]:
-    settings = training.settings
-    return training_order(
-        len(training.train.images),
-        settings.batch_size,
-        seed=epoch_seed(settings.seed, epoch),
-        drop_last=settings.drop_last,
-    )
+def _machinery(training: Training) -> tuple[Machinery, dict[str, Any]]:
+    """Return what takes the steps, and the parts of it that a checkpoint stores."""
+    network, settings = training.network, training.settings
+    network.module.to(memory_format=training.arithmetic.training.layout)  # type: ignore[call-overload]
+    optimizer = make_optimizer(network, settings)
+    module: Any = torch.compile(network.module) if settings.compile else network.module
+    module, wrapped = training.fabric.setup(module, optimizer)
+    schedule = make_schedule(optimizer, settings, math.ceil(len(training.order(0)) / settings.accumulate))
+    machinery = Machinery(module, wrapped, schedule, make_loss(settings, _class_weights(training)))
+    return machinery, {"network": network.module, "optimizer": optimizer, "schedule": schedule}
 
 
 def _class_weights(training: Training) -> Tensor | None:
@@ -131,114 +101,12 @@ def _patience_is_over(progress: Progress, settings: Settings) -> bool:
     return progress.epoch - 1 - progress.best_epoch >= settings.patience
 
 
-def is_frozen(network: Network, settings: Settings, epoch: int) -> bool:
-    """Return whether only the head learns in ``epoch``; a network without pretrained weights is never frozen."""
-    if not (settings.freeze and network.pretrained):
-        return False
-    return settings.thaw_at is None or epoch < settings.thaw_at
-
-
-@dataclass(frozen=True, eq=False)
-class _Machinery:
-    """What turns a batch into a step: the module and optimiser as Fabric wraps them, schedule and loss."""
-
-    module: Any
-    optimizer: Any
-    schedule: Any
-    loss: Loss
-
-
-def _train_epoch(training: Training, progress: Progress, machinery: _Machinery) -> dict[str, Any]:
-    """Take the steps of one epoch and return its row of the history."""
-    network, settings = training.network, training.settings
-    epoch, images = progress.epoch, training.train.images
-    frozen = is_frozen(network, settings, epoch)
-    if frozen:
-        network.freeze()
-    else:
-        network.thaw()
-    network.train_mode(keep_frozen_statistics=settings.frozen_batch_norm == "keep")
-    seed = epoch_seed(settings.seed, epoch)
-    torch.manual_seed(seed)
-    generator = torch.Generator().manual_seed(seed)
-    order = _epoch_order(training, epoch)
-    meter = _Meter(training, epoch, len(order))
-    with float32_head(network):
-        for number, batch in enumerate(images.batches(order, training=True, seed=seed)):
-            changed = batch if images.augments else augment(batch, settings.augmentation, generator)
-            inputs = network.preprocessing.normalize(changed.to(training.fabric.device))
-            targets = training.train.labels[order[number]].to(training.fabric.device)
-            value, right = _learn(training, machinery, inputs, targets, number=number, batches=len(order))
-            meter.add(value, right, len(targets))
-            rate = machinery.schedule.get_last_lr()[0]
-            training.journal.batch(progress.step, value, right / len(targets), rate)
-            progress.step += 1
-    progress.images_seen += meter.seen
-    return {
-        "epoch": epoch,
-        "train_loss": meter.loss / meter.seen,
-        "train_accuracy": meter.right / meter.seen,
-        "learning_rate": machinery.schedule.get_last_lr()[0],
-        "frozen": frozen,
-    }
-
-
-def _learn(
-    training: Training, machinery: _Machinery, inputs: Tensor, targets: Tensor, *, number: int, batches: int
-) -> tuple[float, int]:
-    """Add one batch's gradient and step when enough batches are added up; return its loss and right answers."""
-    settings, fabric = training.settings, training.fabric
-    first = number - number % settings.accumulate
-    added_up = min(settings.accumulate, batches - first)  # the last step of an epoch may have fewer batches
-    steps_now = number - first == added_up - 1
-    with fabric.no_backward_sync(machinery.module, enabled=not steps_now):
-        logits = machinery.module(inputs)
-        value = machinery.loss(logits, targets)
-        fabric.backward(value / added_up)
-    if steps_now:
-        if settings.clip_gradient is not None:
-            fabric.clip_gradients(machinery.module, machinery.optimizer, max_norm=settings.clip_gradient)
-        machinery.optimizer.step()
-        machinery.schedule.step()
-        machinery.optimizer.zero_grad(set_to_none=True)
-    return value.item(), int((logits.argmax(1) == targets).sum())
-
-
-class _Meter:
-    """Sums of one epoch, and what is told of them."""
-
-    def __init__(self, training: Training, epoch: int, batches: int) -> None:
-        self.loss, self.right, self.seen, self.done = 0.0, 0, 0, 0
-        self._training, self._epoch, self._batches = training, epoch, batches
-        self._started = time.perf_counter()
-        training.reporter.count("batches", 0, batches)
-
-    def add(self, loss: float, right: int, images: int) -> None:
-        """Count one batch."""
-        self.loss += loss * images
-        self.right += right
-        self.seen += images
-        self.done += 1
-        speed = self.seen / (time.perf_counter() - self._started)
-        note = f"loss {self.loss / self.seen:.4f}  accuracy {self.right / self.seen:.3f}  {speed:.0f} images/s"
-        reporter, epochs, name = self._training.reporter, self._training.settings.epochs, self._training.journal.name
-        whole = self._batches + 1  # what is left of an epoch after its batches counts as one more
-        reporter.count("epochs", self._epoch + self.done / whole, epochs, name)
-        reporter.count("batches", self.done, self._batches, note)
-
-
-def _validate(training: Training, progress: Progress, loss: Loss) -> dict[str, Any]:
+def _validate(training: Training, progress: Progress, loss: Loss, features: FrozenFeatures | None) -> dict[str, Any]:
     """Measure the validation images, keep the weights if they are the best so far, return the row's part."""
     validation, settings = training.validation, training.settings
     if validation is None:
         return {}
-    logits = predict_logits(
-        training.network,
-        validation.images,
-        training.fabric,
-        batch_size=settings.batch_size,
-        progress=lambda done, total: training.reporter.count("validation images", done, total),
-    )
+    logits = features.validation_logits() if features is not None else _logits(training, validation)
     probabilities = softmax(logits)
     labels = validation.labels.numpy()
     row = {
@@ -253,6 +121,16 @@ def _validate(training: Training, progress: Progress, loss: Loss) -> dict[str, A
         progress.best_epoch, progress.best_value = progress.epoch, value
         save_weights(training.network, training.files.best_weights)
     return row
+
+
+def _logits(training: Training, labelled: LabelledImages) -> Tensor:
+    return predict_logits(
+        training.network,
+        labelled.images,
+        training.fabric,
+        inference=training.arithmetic.inference,
+        progress=lambda done, total: training.reporter.count("validation images", done, total),
+    )
 
 
 def save_weights(network: Network, path: Path) -> None:

@@ -13,7 +13,11 @@ _DEFAULT_DECAY = {"adamw": 0.01, "adam": 0.0, "sgd": 0.0}
 
 
 def make_optimizer(network: Network, settings: Settings) -> Optimizer:
-    """Return the optimiser over all parameters; frozen ones have no gradient and are passed over until thawed."""
+    """Return the optimiser over all parameters; frozen ones have no gradient and are passed over until thawed.
+
+    A step is one kernel for Adam; not for SGD, whose kernel fails on parameters that were frozen in the first step, and
+    not with float16, whose scaled gradients could not be clipped then.
+    """
     decay = settings.weight_decay
     decay = _DEFAULT_DECAY[settings.optimizer] if decay is None else decay
     parameters = network.module.parameters()
@@ -21,7 +25,7 @@ def make_optimizer(network: Network, settings: Settings) -> Optimizer:
     if settings.optimizer == "sgd":
         return torch.optim.SGD(parameters, lr=rate, momentum=settings.momentum, weight_decay=decay)
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-    return kind(parameters, lr=rate, weight_decay=decay)
+    return kind(parameters, lr=rate, weight_decay=decay, fused=settings.precision != "16")
 
 
 def make_schedule(optimizer: Optimizer, settings: Settings, steps_per_epoch: int) -> LambdaLR:

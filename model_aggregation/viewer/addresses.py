@@ -1,8 +1,8 @@
 """Addresses of the viewer: every view has one that can be sent to a colleague.
 
 ``/`` · ``/group/<group>`` · ``/run/<group>/<run>`` · ``/images/<group>/<run>?set=test`` ·
-``/compare/<group>?runs=a,b`` · ``/data/<group>``; names are percent-encoded UTF-8. The group of a single run
-is ``single``.
+``/compare/<group>?runs=a,b`` · ``/data/<group>`` · ``/data/<group>/<run>``; names are percent-encoded UTF-8.
+The group of a single run is ``single``.
 """
 
 from collections.abc import Mapping
@@ -10,8 +10,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
-PAGE_LENGTHS = {"": 0, "group": 1, "run": 2, "images": 2, "compare": 1, "data": 1}
-"""How many names follow the first word of an address."""
+PAGE_LENGTHS = {"": (0,), "group": (1,), "run": (2,), "images": (2,), "compare": (1,), "data": (1, 2)}
+"""How many names may follow the first word of an address."""
+
+GROUP_FILES = "-"
+"""In place of a run in the address of a file: the comparison's own folder (no run can have this name)."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ def address_of(pathname: str | None, search: str | None = None) -> Address | Non
     """Read an address; ``None`` where it has not the form of any page."""
     page, *rest = (pathname or "/").strip("/").split("/")
     names = tuple(unquote(name, errors="replace") for name in rest)
-    if PAGE_LENGTHS.get(page) != len(names) or not all(names):
+    if len(names) not in PAGE_LENGTHS.get(page, ()) or not all(names):
         return None
     return Address(page, names, dict(parse_qsl((search or "").lstrip("?"))))
 
@@ -61,3 +64,8 @@ def image_link(group: str, run: str, set_name: str, index: int, size: int | None
 def file_link(group: str, run: str, name: str) -> str:
     """Return the address of a file of a run."""
     return link("file", group, run, name)
+
+
+def group_file_link(group: str, name: str) -> str:
+    """Return the address of a file of a comparison's own folder, such as its report."""
+    return link("file", group, GROUP_FILES, name)

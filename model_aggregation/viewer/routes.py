@@ -11,6 +11,7 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
 from model_aggregation.errors import ModelAggregationError
+from model_aggregation.viewer.addresses import GROUP_FILES
 from model_aggregation.viewer.context import Context
 from model_aggregation.viewer.security import is_loopback
 
@@ -55,11 +56,11 @@ def router(context: Context) -> APIRouter:
     @routes.get("/file/{group}/{run}/{name:path}")
     def file(group: str, run: str, name: str) -> Response:
         try:
-            path = context.reader.allowed_file(group, run, name)
+            path = context.reader.allowed_file(group, None if run == GROUP_FILES else run, name)
         except ModelAggregationError as error:
             raise HTTPException(404, str(error)) from error
         if path is None:
-            raise HTTPException(404, "The run has no such file, or it may not be read here.")
+            raise HTTPException(404, "There is no such file, or it may not be read here.")
         shown = SHOWN_TYPES.get(path.suffix.lower())
         kind = "inline" if shown else "attachment"
         media_type = shown or "application/octet-stream"

@@ -11,6 +11,13 @@ A page is a module with two functions:
 
 from types import ModuleType
 
-from model_aggregation.viewer.pages import home
+from model_aggregation.viewer.pages import compare, data, group, home, images, run
 
-PAGES: dict[str, ModuleType] = {"": home}
+PAGES: dict[str, ModuleType] = {
+    "": home,
+    "compare": compare,
+    "data": data,
+    "group": group,
+    "images": images,
+    "run": run,
+}

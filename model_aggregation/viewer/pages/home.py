@@ -15,6 +15,7 @@ from model_aggregation.viewer.reading import GroupRow, GroupsView
 
 ROWS_PER_PAGE = 50
 REFRESH_MILLISECONDS = 3000
+CARDS, LINES_PER_CARD = 6, 4
 
 
 def layout(context: Context, address: Address) -> Component:
@@ -80,8 +81,11 @@ def content(context: Context, view: GroupsView, text: str, page: int) -> list[Co
     parts = notes_of(context, view.notes)
     running = [row for row in rows if row.running]
     if running:
-        cards = dmc.SimpleGrid([_running_card(context, row) for row in running], cols={"base": 1, "md": 2})
-        parts.append(_section(context.say("home.running"), cards))
+        cards = [_running_card(context, row) for row in running[:CARDS]]
+        parts.append(_section(context.say("home.running"), dmc.SimpleGrid(cards, cols={"base": 1, "md": 2})))
+        if len(running) > CARDS:
+            more = context.say("home.more_running", count=len(running) - CARDS)
+            parts.append(dmc.Text(more, size="sm", c="dimmed", mt="xs"))
     for kind, title in (("group", context.say("home.groups")), ("single", context.say("home.singles"))):
         of_kind = [row for row in shown if row.kind == kind]
         if of_kind:
@@ -115,20 +119,16 @@ def _address(row: GroupRow) -> str:
 
 def _running_card(context: Context, row: GroupRow) -> Component:
     """Return how far a comparison is, and the last line of each run that works now."""
-    done, failed = row.states.get("finished", 0), row.states.get("failed", 0)
+    done, failed, total = row.states.get("finished", 0), row.states.get("failed", 0), sum(row.states.values())
     bar = dmc.ProgressRoot(
         [
-            dmc.ProgressSection(value=100 * done / row.models, color=STATE_COLOURS["finished"]),
-            dmc.ProgressSection(value=100 * failed / row.models, color=STATE_COLOURS["failed"]),
-            dmc.ProgressSection(
-                value=100 * row.states["running"] / row.models, color="brand", animated=True, striped=True
-            ),
+            dmc.ProgressSection(value=100 * done / total, color=STATE_COLOURS["finished"]),
+            dmc.ProgressSection(value=100 * failed / total, color=STATE_COLOURS["failed"]),
+            dmc.ProgressSection(value=100 * row.states["running"] / total, color="brand", animated=True, striped=True),
         ],
         size="lg",
     )
-    words = [
-        context.say("home.progress", done=done, total=row.models) if row.run is None else context.say("state.running")
-    ]
+    words = [context.say("home.progress", done=done, total=total) if row.run is None else context.say("state.running")]
     words += [context.say("home.progress_failed", count=failed)] if failed else []
     lines = [
         dmc.Text(
@@ -138,10 +138,10 @@ def _running_card(context: Context, row: GroupRow) -> Component:
         if progress.lines and row.run in (None, progress.run)
     ]
     top = dmc.Group(
-        [dmc.Anchor(row.name, href=_address(row), fw=600), dmc.Text(" · ".join(words), size="sm")],
+        [dmc.Anchor(row.name, href=_address(row), fw=600, className="name"), dmc.Text(" · ".join(words), size="sm")],
         justify="space-between",
     )
-    return dmc.Paper(dmc.Stack([top, bar, *lines], gap="xs"), withBorder=True, p="md", radius="md")
+    return dmc.Paper(dmc.Stack([top, bar, *lines[:LINES_PER_CARD]], gap="xs"), withBorder=True, p="md", radius="md")
 
 
 def _table(context: Context, rows: Sequence[GroupRow]) -> Component:

@@ -10,6 +10,7 @@ import pyarrow.csv as arrow_csv
 from pyarrow import ipc
 
 from model_aggregation.errors import ResultsError
+from model_aggregation.viewer.reading.links import refuse_link_outside
 
 _SNIFFED_BYTES = 4 * 1024 * 1024
 
@@ -33,8 +34,10 @@ def read_csv(path: Path, *, words: int | None = None, only: Sequence[int] | None
     Raises
     ------
     ResultsError
-        If the file is missing, empty, in another encoding, its rows differ in length, or a number is none.
+        If the file is missing, empty, in another encoding or a link to elsewhere, its rows differ in length, or a
+        number is none.
     """
+    refuse_link_outside(path)
     try:
         data = path.read_bytes()
     except OSError as error:

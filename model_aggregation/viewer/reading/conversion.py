@@ -6,6 +6,7 @@ group, metadata) and are shared by all runs that predicted the same images in th
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from model_aggregation.viewer.reading.arrow_tables import read_csv
 
 _OWN_COLUMNS = frozenset({"id", "path", "label", "split", "group", "readable", "content_hash", "pixel_hash"})
 _FACTS = b"facts"
+IMAGE_COLUMNS = ("id", "path", "label", "split")
 
 
 @dataclass(frozen=True)
@@ -125,10 +127,10 @@ def read_words(images: Path, paths: pa.Array) -> pa.Table:
     return _with_facts(pa.table(filled), metadata=metadata, notes=notes)
 
 
-def read_image_rows(images: Path) -> tuple[list[str], pa.Table]:
+def read_image_rows(images: Path, needed: Sequence[str] = IMAGE_COLUMNS) -> tuple[list[str], pa.Table]:
     """Return the header and the rows of a table of images, every value as text."""
     header, table = read_csv(images)
-    lacking = [name for name in ("id", "path", "label", "split") if name not in header]
+    lacking = [name for name in needed if name not in header]
     if lacking:
         raise ResultsError(f"{images} has no column {', '.join(lacking)}.")
     return header, table

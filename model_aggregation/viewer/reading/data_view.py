@@ -1,6 +1,7 @@
 """The images of a data set: how many of each class in each split, some of them, and what its check found."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,22 @@ from model_aggregation.names import SINGLE
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.results.tables import read_words
 from model_aggregation.viewer.reading.catalog import Entry
+from model_aggregation.viewer.reading.conversion import read_image_rows
+from model_aggregation.viewer.reading.memory import Stamp, stamp_of
 from model_aggregation.viewer.reading.prediction_store import PredictionStore
 from model_aggregation.viewer.reading.run_view import Reading
 from model_aggregation.viewer.reading.views import DataView, SampleImage
 
+FINDINGS, SPLITS = "findings.csv", "splits_f*.csv"
 _SPLITS = ("train", "val", "test")
+
+
+def data_stamp(group: str, entries: Sequence[Entry]) -> Stamp:
+    """Return what changes with the data of the runs."""
+    folders = [entry.run_folder for entry in entries]
+    places = {folder.path for folder in folders} if group == SINGLE else {folder.path.parent for folder in folders}
+    beside = [path for place in sorted(places) for path in (place / FINDINGS, *sorted(place.glob(SPLITS)))]
+    return stamp_of(*(path for folder in folders for path in (folder.images_csv, folder.subgroups_csv)), *beside)
 
 
 def data_view(store: PredictionStore, group: str, entries: Sequence[Entry], samples_per_class: int) -> DataView:
@@ -41,12 +53,13 @@ def data_view(store: PredictionStore, group: str, entries: Sequence[Entry], samp
             groups=_counted(used[used["group"] != ""].drop_duplicates(["label", "split", "group"])),
             unreadable=int((rows["readable"] == "False").sum()),
             samples=_samples(rows, samples_per_class),
-            findings=_words(reading, place / "findings.csv"),
+            findings=_words(reading, place / FINDINGS),
             subgroups=_words(reading, folder.subgroups_csv),
+            folds=nothing if group == SINGLE else _folds(reading, place),
             notes=tuple(reading.notes),
         )
     reading.notes.append("No run here has a table of its images (images.csv).")
-    return DataView(group, None, nothing, nothing, 0, (), nothing, nothing, tuple(reading.notes))
+    return DataView(group, None, nothing, nothing, 0, (), nothing, nothing, nothing, tuple(reading.notes))
 
 
 def _rows(header: list[str], table: pa.Table) -> pd.DataFrame:
@@ -64,6 +77,23 @@ def _counted(rows: pd.DataFrame) -> pd.DataFrame:
     counts = pd.crosstab(rows["label"], rows["split"])
     order = [*(name for name in _SPLITS if name in counts), *sorted(set(map(str, counts)) - set(_SPLITS))]
     return counts[order]
+
+
+def _folds(reading: Reading, folder: Path) -> pd.DataFrame:
+    """Return how many images of each class a fold has in each split."""
+    found = []
+    for path in folder.glob(SPLITS):
+        number = path.stem.removeprefix("splits_f")
+        if number.isdecimal():
+            found.append(reading.of(path, partial(_fold, path, int(number)), pd.DataFrame()))
+    known = [counts for counts in found if len(counts)]
+    return pd.concat(known).sort_values(["fold", "label", "split"], ignore_index=True) if known else pd.DataFrame()
+
+
+def _fold(path: Path, number: int) -> pd.DataFrame:
+    rows = _rows(*read_image_rows(path, ("id", "label", "split")))
+    counts = rows[rows["split"] != ""].groupby(["label", "split"]).size().reset_index(name="images")
+    return counts.assign(fold=number)
 
 
 def _samples(rows: pd.DataFrame, count: int) -> tuple[SampleImage, ...]:

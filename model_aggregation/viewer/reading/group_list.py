@@ -8,6 +8,7 @@ from typing import Any
 
 from model_aggregation.names import SINGLE
 from model_aggregation.results.leaderboard import LOWER_IS_BETTER, usual_metric
+from model_aggregation.results.leaderboard_rows import Numbers, Row, model_row, model_runs
 from model_aggregation.results.locks import is_locked
 from model_aggregation.viewer.reading.catalog import Entries, Entry
 from model_aggregation.viewer.reading.log_index import ReadIndex
@@ -15,7 +16,8 @@ from model_aggregation.viewer.reading.views import GroupRow
 
 _RUN_COLUMNS = (
     "group_name", "run_name", "model", "state", "reason", "primary_metric", "number_of_classes", "started", "finished",
-    "part_of",
+    "seed", "fold", "folds", "part_of", "tested", "cutoff_source", "train_seconds", "test_images_per_second",
+    "parameters",
 )  # fmt: skip
 _NUMBERS = """
     SELECT runs.group_name, runs.run_name, set_name, metric, value, low, high
@@ -24,8 +26,8 @@ _NUMBERS = """
     WHERE state = 'finished'
 """
 
-Row = Mapping[str, Any]
-Numbers = dict[tuple[str, str], dict[tuple[str, str], tuple[float | None, ...]]]
+AllNumbers = dict[str, dict[str, dict[tuple[str, str], Row]]]
+"""Of all groups: by group, run, then set and metric."""
 
 
 def group_rows(index: ReadIndex, entries: Entries) -> list[GroupRow]:
@@ -34,17 +36,19 @@ def group_rows(index: ReadIndex, entries: Entries) -> list[GroupRow]:
     for values in index.query(f"SELECT {', '.join(_RUN_COLUMNS)} FROM runs"):  # noqa: S608
         row = dict(zip(_RUN_COLUMNS, values, strict=True))
         runs[row["group_name"]].append(_with_true_state(index.log_folder, row))
-    numbers: Numbers = defaultdict(dict)
-    for group, run, set_name, metric, *value in index.query(_NUMBERS):
-        numbers[group, run][set_name, metric] = tuple(value)
+    numbers: AllNumbers = defaultdict(lambda: defaultdict(dict))
+    for group, run, set_name, metric, value, low, high in index.query(_NUMBERS):
+        numbers[group][run][set_name, metric] = {"value": value, "low": low, "high": high}
     others: dict[str, list[Entry]] = defaultdict(list)
     known = {(group, row["run_name"]) for group, rows in runs.items() for row in rows}
     for key, entry in entries.runs.items():
         if key not in known:
             others[entry.group].append(entry)
-    found = [_single_row(row, numbers) for row in runs.pop(SINGLE, [])]
+    found = [_single_row(row, numbers[SINGLE]) for row in runs.pop(SINGLE, [])]
     found += [_earlier_single(entry) for entry in others.pop(SINGLE, [])]
-    found += [_group_row(group, runs.get(group, []), others.get(group, []), numbers) for group in {**runs, **others}]
+    found += [
+        _group_row(group, runs.get(group, []), others.get(group, []), numbers[group]) for group in {**runs, **others}
+    ]
     found.sort(key=lambda row: (row.changed or "", row.name), reverse=True)
     return sorted(found, key=lambda row: not row.running)
 
@@ -55,12 +59,12 @@ def _with_true_state(log_folder: Path, row: Row) -> Row:
     return {**row, "state": "interrupted"} if lost else row
 
 
-def _single_row(row: Row, numbers: Numbers) -> GroupRow:
+def _single_row(row: Row, numbers: Mapping[str, Numbers]) -> GroupRow:
     metric = row["primary_metric"] or usual_metric([row["number_of_classes"]])
-    value, low, high = numbers[SINGLE, row["run_name"]].get(("test", metric), (None, None, None))
+    tested = numbers.get(row["run_name"], {}).get(("test", metric), {})
     return GroupRow(
-        SINGLE, row["run_name"], "single", 1, {row["state"]: 1},
-        best_run=row["run_name"], best_model=row["model"], metric=metric, value=value, low=low, high=high,
+        SINGLE, row["run_name"], "single", 1, {row["state"]: 1}, best_run=row["run_name"], best_model=row["model"],
+        metric=metric, value=tested.get("value"), low=tested.get("low"), high=tested.get("high"),
         changed=row["finished"] or row["started"], reason=row["reason"],
     )  # fmt: skip
 
@@ -82,30 +86,25 @@ def _state(entry: Entry) -> str:
     return "earlier" if entry.origin == "earlier" else "not in the index"
 
 
-def _group_row(group: str, runs: Sequence[Row], others: Sequence[Entry], numbers: Numbers) -> GroupRow:
+def _group_row(group: str, runs: Sequence[Row], others: Sequence[Entry], numbers: Mapping[str, Numbers]) -> GroupRow:
     declared = {row["primary_metric"] for row in runs if row["primary_metric"]}
     metric = declared.pop() if len(declared) == 1 else usual_metric([row["number_of_classes"] for row in runs])
-    names = {row["run_name"] for row in runs}
-    values = {
-        row["run_name"]: numbers[group, row["run_name"]].get(("val", metric), (None,))[0]
-        for row in runs
-        if row["state"] == "finished" and row["part_of"] not in names  # a fold is no model
-    }
-    best = _best({name: value for name, value in values.items() if value is not None}, metric)
-    value, low, high = numbers[group, best].get(("test", metric), (None,) * 3) if best else (None,) * 3
+    models = model_runs(runs)
+    best = _best([model_row(model, numbers, metric, [metric]) for model in models], metric)
     return GroupRow(
-        group, None, "group",
-        models=len({row["part_of"] or row["run_name"] for row in runs}) + len(others),
+        group, None, "group", models=len(models) + len(others),
         states=Counter([row["state"] for row in runs] + [_state(entry) for entry in others]),
-        best_run=best, best_model=next((row["model"] for row in runs if row["run_name"] == best), None),
-        metric=metric if runs else None, value=value, low=low, high=high, changed=_changed(others, runs),
+        best_run=best.get("run_name"), best_model=best.get("model"), metric=metric if runs else None,
+        value=best.get(metric), low=best.get(f"{metric}_low"), high=best.get(f"{metric}_high"),
+        changed=_changed(others, runs),
     )  # fmt: skip
 
 
-def _best(values: Mapping[str, float], metric: str) -> str | None:
-    """Return the best run on validation images, of equal ones the first by name."""
+def _best(models: Sequence[Row], metric: str) -> Row:
+    """Return the row of the best model on validation images, of equal ones the first by name; empty without any."""
     sign = 1 if metric in LOWER_IS_BETTER else -1
-    return min(values, key=lambda name: (sign * values[name], name), default=None)
+    ranked = [row for row in models if row["state"] == "finished" and row.get(f"{metric}_val") is not None]
+    return min(ranked, key=lambda row: (sign * row[f"{metric}_val"], row["run_name"]), default={})
 
 
 def _changed(entries: Iterable[Entry], runs: Iterable[Row]) -> str | None:

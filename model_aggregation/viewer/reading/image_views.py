@@ -260,10 +260,14 @@ class ModelsView:
 
 @dataclass(frozen=True, eq=False)
 class ImageAcrossModels:
-    """One image in every run: a row per run, ``run, model, predicted, correct, confidence, p0, p1, …``."""
+    """One image in every run: a row per run, ``run, model, predicted, correct, confidence, p0, p1, …``.
+
+    ``unread`` counts the runs that could not be opened in time; asking again goes on with them.
+    """
 
     image_id: str
     actual: str | None
     classes: tuple[str, ...]
     table: pd.DataFrame
     notes: Notes = ()
+    unread: int = 0

@@ -1,16 +1,23 @@
 """Lists of marked images with comments, kept in the log folder under ``.viewer/marks``."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from threading import Lock
 from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from model_aggregation.config import nearest
 from model_aggregation.errors import ResultsError
 from model_aggregation.files import read_json, write_json
 from model_aggregation.names import is_device_name, normalised, same_name
 from model_aggregation.viewer.reading.group_list import time_text
+from model_aggregation.viewer.reading.image_views import PredictionTable
+from model_aggregation.viewer.reading.model_tables import index_of
 from model_aggregation.viewer.reading.views import Mark, MarkedList
 
 _LONGEST_NAME = 60
@@ -21,6 +28,7 @@ class Marks:
 
     def __init__(self, log_folder: Path) -> None:
         self.folder = log_folder / ".viewer" / "marks"
+        self._changing = Lock()
 
     def all(self) -> tuple[MarkedList, ...]:
         """Return every list by name; a damaged one is empty with a note."""
@@ -46,6 +54,28 @@ class Marks:
         except OSError as error:
             raise ResultsError(f"The list cannot be saved: {path}: {error.strerror or error}.") from error
         return _read(path)
+
+    def mark(self, name: str, mark: Mark) -> None:
+        """Add a mark, or replace the one of the same image; a list that is not there yet is made."""
+        with self._changing:
+            marks = self._changeable(name)
+            place = next((k for k, known in enumerate(marks) if _image(known) == _image(mark)), len(marks))
+            self.save(name, [*marks[:place], mark, *marks[place + 1 :]])
+
+    def unmark(self, name: str, mark: Mark) -> None:
+        """Take the mark of an image away."""
+        with self._changing:
+            self.save(name, [known for known in self._changeable(name) if _image(known) != _image(mark)])
+
+    def _changeable(self, name: str) -> tuple[Mark, ...]:
+        """Return the marks of a list; ResultsError for a damaged one: changing it would lose what it holds."""
+        path = self._find(normalised(name).strip())
+        if path is None:
+            return ()
+        known = _read(path)
+        if known.note:
+            raise ResultsError(f"The list '{name}' cannot be changed: {known.note}")
+        return known.marks
 
     def delete(self, name: str) -> None:
         """Delete a list."""
@@ -81,3 +111,41 @@ def _read(path: Path) -> MarkedList:
         return MarkedList(path.stem, marks, time_text(path.stat().st_mtime))
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         return MarkedList(path.stem, (), note=f"{path} cannot be read: {error}.")
+
+
+def _image(mark: Mark) -> tuple[str, ...]:
+    return mark.group, mark.run, mark.set_name, mark.image_id
+
+
+def comments_here(table: PredictionTable, marks: Sequence[Mark]) -> dict[int, str]:
+    """Return the comments of the marked images of a table by index."""
+    own = [mark for mark in marks if _image(mark)[:3] == (table.group, table.run, table.set_name)]
+    ids = pa.array([mark.image_id for mark in own], type=pa.string())
+    places = pc.index_in(ids, value_set=table.words.column("id").combine_chunks()).to_pylist()
+    return {place: mark.comment for place, mark in zip(places, own, strict=True) if place is not None}
+
+
+def marks_table(marks: Sequence[Mark], predictions: Callable[[str, str, str], PredictionTable]) -> pd.DataFrame:
+    """Return marks with what is predicted now; what is gone is empty."""
+    tables = {key: _table(predictions, key) for key in dict.fromkeys(_image(mark)[:3] for mark in marks)}
+    rows = []
+    for mark in marks:
+        group, run, set_name, image_id = _image(mark)
+        rows.append((group, run, set_name, image_id, *_now(tables[group, run, set_name], image_id), mark.comment))
+    return pd.DataFrame(rows, columns=["group", "run", "set", "id", "path", "actual", "predicted", "comment"])
+
+
+def _table(predictions: Callable[[str, str, str], PredictionTable], key: tuple[str, ...]) -> PredictionTable | None:
+    try:
+        return predictions(*key)
+    except ResultsError:
+        return None
+
+
+def _now(table: PredictionTable | None, image_id: str) -> tuple[str, str, str]:
+    """Return path, actual and predicted class of an image."""
+    index = None if table is None else index_of(table, image_id)
+    if table is None or index is None:
+        return "", "", ""
+    path = str(table.words.column("path")[index])
+    return path, table.labels[table.actual[index]], table.labels[table.predicted[index]]

@@ -18,14 +18,14 @@ MORE_COLUMNS = (
 _LEAST_COLUMNS = ("rank", "rank_basis", "model", "state", "run_name", "reason")
 
 
-def ranking(index: ReadIndex, group: str, entries: Sequence[Entry]) -> Leaderboard:
-    """Return the leaderboard of a group whose runs are ``entries``."""
+def ranking(index: ReadIndex, group: str, entries: Sequence[Entry], *, members: bool = False) -> Leaderboard:
+    """Return the leaderboard of a group whose runs are ``entries``; ``members``: every seed and fold in its own row."""
     indexed = any(entry.origin == "index" or entry.row is not None for entry in entries)
-    table = leaderboard(index, group) if indexed else pd.DataFrame(columns=list(_LEAST_COLUMNS))
+    table = leaderboard(index, group, members=members) if indexed else pd.DataFrame(columns=list(_LEAST_COLUMNS))
     about: dict[Any, Any] = dict(table.attrs)
     table.attrs = {}
     known = set(table["run_name"])
-    unknown = [entry for entry in entries if entry.run not in known]
+    unknown = [entry for entry in entries if entry.run not in known and entry.origin != "index"]  # others: members
     table = _with_others(table, unknown)
     more = index.runs(group).set_index("run_name")[list(MORE_COLUMNS)]
     table = table.join(more[[name for name in MORE_COLUMNS if name not in table]], on="run_name")
@@ -43,6 +43,8 @@ def ranking(index: ReadIndex, group: str, entries: Sequence[Entry]) -> Leaderboa
         labels=about.get("labels", {}),
         warnings=tuple(about.get("warnings", ())),
         progress={name: progress_of(by_name[name], "running", 3) for name in running if name in by_name},
+        rank_sets=about.get("rank_sets"),
+        compared_runs=about.get("compared_runs", {}),
     )
 
 

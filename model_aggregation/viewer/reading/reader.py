@@ -21,7 +21,7 @@ from model_aggregation.names import SINGLE
 from model_aggregation.results.locks import is_locked
 from model_aggregation.viewer.reading import curve_tables, image_queries, model_tables, run_view
 from model_aggregation.viewer.reading.catalog import Catalog, Entry
-from model_aggregation.viewer.reading.data_view import data_view
+from model_aggregation.viewer.reading.data_view import data_stamp, data_view
 from model_aggregation.viewer.reading.disk_cache import DiskCache
 from model_aggregation.viewer.reading.group_list import group_rows
 from model_aggregation.viewer.reading.image_queries import ComparedImages, ImageSorter
@@ -37,7 +37,7 @@ from model_aggregation.viewer.reading.image_views import (
     PredictionTable,
 )
 from model_aggregation.viewer.reading.log_index import LogIndex
-from model_aggregation.viewer.reading.marks import Marks
+from model_aggregation.viewer.reading.marks import Marks, marks_table
 from model_aggregation.viewer.reading.memory import Memory, Stamp
 from model_aggregation.viewer.reading.pictures import Pictures
 from model_aggregation.viewer.reading.prediction_store import PredictionStore, has_predictions, sets_with_predictions
@@ -117,16 +117,19 @@ class LogReader:
         running = self._index.ask(lambda index: bool(index.query(sql, values)))[0]
         return (*self._catalog.stamp(), time.monotonic() // _FRESH_SECONDS if running else None)
 
-    def leaderboard(self, group: str) -> Leaderboard:
-        """Return the ranking of a group (``single``: of all single runs), and the progress of what runs."""
+    def leaderboard(self, group: str, *, members: bool = False) -> Leaderboard:
+        """Return the ranking of a group (``single``: of all single runs), and the progress of what runs.
+
+        With ``members`` every seed and fold has a row of its own, unranked.
+        """
         entries = self._catalog.entries()
         own = entries.of_group(group)
 
         def read() -> Leaderboard:
-            board, notes = self._index.ask(lambda index: ranking(index, group, own))
+            board, notes = self._index.ask(lambda index: ranking(index, group, own, members=members))
             return replace(board, notes=notes)
 
-        return self._memory.get(("leaderboard", group), self._stamp(group), read)
+        return self._memory.get(("leaderboard", group, members), self._stamp(group), read)
 
     def run(self, group: str, run: str) -> RunView:
         """Return what a run folder holds."""
@@ -277,11 +280,13 @@ class LogReader:
         if runs:
             return [self._with_set(group, run, set_name) for run in dict.fromkeys(runs)]
         entries = {entry.run: entry for entry in self._catalog.entries().of_group(group)}
-        ranked = [entries[name] for name in self.leaderboard(group).table["run_name"] if name in entries]
+        board = self.leaderboard(group)
+        names = [board.compared_runs.get(name, name) for name in board.table["run_name"]]
+        ranked = [entries[name] for name in names if name in entries]
         return [entry for entry in ranked if has_predictions(entry, set_name)]
 
     def _models(self, group: str) -> dict[str, str | None]:
-        table = self.leaderboard(group).table
+        table = self.leaderboard(group, members=True).table
         return {
             run: model if isinstance(model, str) else None
             for run, model in zip(table["run_name"], table["model"], strict=True)
@@ -300,7 +305,7 @@ class LogReader:
             tables[entry.run] = self._store.table(entry, set_name)
         left = len(entries) - len(tables)
         notes = [f"{left} more runs are still to be read; look again."] if left else []
-        return model_tables.image_view(tables, self._models(group), image_id, notes)
+        return replace(model_tables.image_view(tables, self._models(group), image_id, notes), unread=left)
 
     # --- images and files ---------------------------------------------------------------------------------------
 
@@ -356,7 +361,8 @@ class LogReader:
         """Return counts by class and split, sample images and findings of a run, or of a group by its first run."""
         entries = self._catalog.entries()
         chosen = entries.of_group(group) if run is None else [entries.run(group, run)]
-        return data_view(self._store, group, chosen, samples_per_class)
+        key, stamp = ("data", group, run, samples_per_class), data_stamp(group, chosen)
+        return self._memory.get(key, stamp, lambda: data_view(self._store, group, chosen, samples_per_class))
 
     # --- marks --------------------------------------------------------------------------------------------------
 
@@ -372,23 +378,18 @@ class LogReader:
         """Delete a list; ResultsError when there is none of this name."""
         self._marks.delete(name)
 
-    def marks_csv(self, name: str) -> str:
-        """Return a list as CSV: ``group,run,set,id,path,actual,predicted,comment``; what is gone is empty."""
-        columns = ["group", "run", "set", "id", "path", "actual", "predicted", "comment"]
-        rows = [
-            (mark.group, mark.run, mark.set_name, mark.image_id, *self._now(mark), mark.comment)
-            for mark in self._marks.get(name).marks
-        ]
-        return csv_text(pd.DataFrame(rows, columns=columns))
+    def mark(self, name: str, mark: Mark) -> None:
+        """Add an image to a list, made where there is none, or replace its comment."""
+        self._marks.mark(name, mark)
 
-    def _now(self, mark: Mark) -> tuple[str, str, str]:
-        """Return path, actual and predicted class of a marked image."""
-        try:
-            table = self.predictions(mark.group, mark.run, mark.set_name)
-        except ResultsError:
-            return "", "", ""
-        index = model_tables.index_of(table, mark.image_id)
-        if index is None:
-            return "", "", ""
-        path = str(table.words.column("path")[index])
-        return path, table.labels[table.actual[index]], table.labels[table.predicted[index]]
+    def unmark(self, name: str, mark: Mark) -> None:
+        """Take an image from a list; an image that is not in it stays out."""
+        self._marks.unmark(name, mark)
+
+    def marks_table(self, name: str) -> pd.DataFrame:
+        """Return a list, ``group,run,set,id,path,actual,predicted,comment``; what is gone is empty."""
+        return marks_table(self._marks.get(name).marks, self.predictions)
+
+    def marks_csv(self, name: str) -> str:
+        """Return a list as CSV, see :meth:`marks_table`."""
+        return csv_text(self.marks_table(name))

@@ -14,6 +14,7 @@ from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.results.tables import read_text
 from model_aggregation.viewer.reading.catalog import Entry
 from model_aggregation.viewer.reading.group_list import time_text
+from model_aggregation.viewer.reading.links import refuse_link_outside
 from model_aggregation.viewer.reading.views import FileEntry, Progress, RunView
 
 _KINDS = {
@@ -45,6 +46,7 @@ class Reading:
         if not path.is_file():
             return otherwise
         try:
+            refuse_link_outside(path)
             return read()
         except (ResultsError, OSError, UnicodeError) as error:
             self.notes.append(str(error))

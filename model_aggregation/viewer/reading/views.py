@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import pandas as pd
+
+from model_aggregation.results.leaderboard_rows import Row, plain_records
 
 ALL_IMAGES = "-"
 """In place of a set's name: the rows of ``images.csv``, train images too (no set can have this name)."""
@@ -19,6 +22,7 @@ class GroupRow:
     ``group`` and ``run`` make the address; ``run`` is None for a group. ``states`` counts the runs by state
     (``earlier`` for results of the earlier program). ``best_*`` belong to the best model on validation images
     (None where no run has any: a ranking by test numbers chooses nothing); the value is that of the test images.
+    Of a model with several seeds ``best_run`` is what the names of its runs have in common, the value their mean.
     ``changed`` is local time, ``YYYY-MM-DD hh:mm:ss``.
     """
 
@@ -71,7 +75,9 @@ class Leaderboard:
     """The ranking of a group, as :func:`model_aggregation.results.leaderboard.leaderboard` returns it.
 
     ``table`` has its columns, then ``image_size, test_seconds, train_images_per_second, device, started, finished,
-    seed, number_of_classes, has_folder``. ``progress`` holds the running runs by name.
+    seed, number_of_classes, has_folder``. ``progress`` holds the running runs by name. ``rank_sets`` says how many
+    models cannot be distinguished from the best, or why that is not known; ``compared_runs`` gives, by the
+    ``run_name`` of a model with several seeds, the run of its first.
     """
 
     group: str
@@ -84,6 +90,13 @@ class Leaderboard:
     warnings: tuple[str, ...]
     progress: Mapping[str, Progress]
     notes: Notes = ()
+    rank_sets: str | None = None
+    compared_runs: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """The rows of the table, missing values as None."""
+        return plain_records(self.table)
 
 
 @dataclass(frozen=True)
@@ -162,8 +175,9 @@ class SampleImage:
 class DataView:
     """The images of a run or group: ``counts`` and ``groups`` by class (rows) and split (columns).
 
-    ``run`` is the run whose ``images.csv`` was read. ``findings`` is ``findings.csv``, ``subgroups`` is
-    ``subgroups.csv``; empty tables where there is none.
+    ``run`` is the run whose ``images.csv`` was read. ``folds`` has the columns ``fold, label, split, images``, from
+    ``splits_f<fold>.csv``. ``findings`` is ``findings.csv``, ``subgroups`` is ``subgroups.csv``; empty tables where
+    there is none.
     """
 
     group: str
@@ -174,6 +188,7 @@ class DataView:
     samples: tuple[SampleImage, ...]
     findings: pd.DataFrame
     subgroups: pd.DataFrame
+    folds: pd.DataFrame
     notes: Notes = ()
 
 

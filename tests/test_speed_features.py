@@ -1,0 +1,138 @@
+"""A frozen network computed once: the same training as the plain way, for less."""
+
+import numpy as np
+import pytest
+import torch
+from test_training import Lab, same
+
+from model_aggregation.data.augmentation import augment, draw_views, flip, view_count
+from model_aggregation.models.arithmetic import Arithmetic, Inference
+from model_aggregation.training import features as features_module
+
+
+def frozen_lab(folder, *, fold=False, **given):
+    """A lab that starts from weights of a file, so that its network is frozen at first."""
+    fixed = {"epochs": 3, "thaw_at": 2, "learning_rate": 3e-3, "precision": "32", "test_weights": "last"}
+    fixed |= {"head": "mlp"} if "model" not in given else {}
+    folder.mkdir(parents=True, exist_ok=True)
+    given = fixed | given
+    donor = Lab(folder / "donor", **{key: given[key] for key in ("model", "head", "image_size") if key in given})
+    torch.save(donor.network.module.state_dict(), folder / "weights.pth")
+    lab = Lab(folder / "run", pretrained=True, weights=str(folder / "weights.pth"), **given)
+    object.__setattr__(lab.training, "arithmetic", Arithmetic(inference=Inference(batch_size=8, fold=fold)))
+    return lab
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"augmentation": "flips"},
+        {"augmentation": "none", "accumulate": 2, "clip_gradient": 1.0, "drop_last": True, "batch_size": 5},
+        {"model": "squeezenet1_1", "augmentation": "horizontal"},
+        {"model": "timm:test_vit", "augmentation": "flips"},
+        {"model": "timm:test_efficientnet", "optimizer": "sgd", "class_weights": "balanced"},
+    ],
+)
+def test_training_on_features_is_training_on_images(tmp_path, given):
+    plain = frozen_lab(tmp_path / "plain", cache_features=False, **given)
+    stored = frozen_lab(tmp_path / "stored", **given)
+    history = plain.run().history
+    again = stored.run().history
+    for one, other in zip(history, again, strict=True):
+        assert one == pytest.approx(other, rel=1e-4, abs=1e-6)
+    for name, tensor in plain.weights().items():
+        assert torch.allclose(tensor.float(), stored.weights()[name].float(), atol=1e-5), name
+
+
+def test_folding_changes_features_by_rounding_only(tmp_path):
+    plain = frozen_lab(tmp_path / "plain", thaw_at=None)
+    folded = frozen_lab(tmp_path / "folded", thaw_at=None, fold=True)
+    plain.run()
+    folded.run()
+    for name, tensor in plain.weights().items():
+        assert torch.allclose(tensor.float(), folded.weights()[name].float(), atol=1e-4), name
+
+
+def test_each_view_of_an_image_is_computed_once_and_only_if_drawn(tmp_path, monkeypatch):
+    lab = frozen_lab(tmp_path, epochs=6, thaw_at=5, augmentation="flips")
+    computed, train = [], lab.training.train.images
+    forward = features_module.FrozenFeatures._compute
+
+    def counted(self, file, images, views, positions):
+        if file is self.train:
+            computed.extend(zip(*map(np.ndarray.tolist, file.missing(views, positions)), strict=True))
+        forward(self, file, images, views, positions)
+
+    monkeypatch.setattr(features_module.FrozenFeatures, "_compute", counted)
+    lab.run()
+    assert len(computed) == len(set(computed))
+    assert len(train) < len(computed) <= 4 * len(train)
+    assert not list((tmp_path / "run").glob("features*"))  # nothing is left once all is trained
+
+
+@pytest.mark.parametrize("stop_at", ["epoch 1/5 train", "epoch 2/5 train", "features"])
+def test_a_frozen_training_that_continues_takes_the_same_steps(tmp_path, stop_at):
+    given = {"epochs": 5, "thaw_at": 3, "augmentation": "flips"}
+    whole = frozen_lab(tmp_path / "whole", **given)
+    history = whole.run().history
+    cut = frozen_lab(tmp_path / "cut", **given)
+
+    def stop_at_line(text):
+        if text.startswith(stop_at):
+            raise KeyboardInterrupt
+
+    def stop_at_count(what, done, total, note="", *, steady=True):
+        if what.startswith(stop_at) and cut.training.files.checkpoint.exists():  # while the second epoch is computed
+            raise KeyboardInterrupt
+
+    cut.training.journal.note = stop_at_line
+    cut.training.reporter.count = stop_at_count
+    with pytest.raises(KeyboardInterrupt):
+        cut.run()
+    again = Lab(tmp_path / "cut" / "run", pretrained=True, weights=str(tmp_path / "cut" / "weights.pth"),
+                learning_rate=3e-3, precision="32", test_weights="last", head="mlp", **given)  # fmt: skip
+    object.__setattr__(again.training, "arithmetic", whole.training.arithmetic)
+    assert again.run().history == history
+    assert same(whole.weights(), again.weights())
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"frozen_batch_norm": "update"}, "frozen_batch_norm: update"),
+        ({"model": "timm:deit_tiny_distilled_patch16_224", "epochs": 1}, "not one sequence"),
+    ],
+)
+def test_where_features_cannot_be_stored_the_reason_is_said(tmp_path, given, reason):
+    lab = frozen_lab(tmp_path, **given)
+    lab.run()
+    assert sum(reason in line for line in lab.lines) == 1
+
+
+def test_no_room_on_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(features_module, "fits_on_disk", lambda folder, numbers: False)
+    lab = frozen_lab(tmp_path)
+    lab.run()
+    assert sum("no room on the disk" in line for line in lab.lines) == 1
+
+
+@pytest.mark.parametrize("name", ["none", "horizontal", "flips"])
+def test_views_are_what_augment_draws(name):
+    images = torch.arange(40 * 3 * 4 * 4, dtype=torch.int32).view(40, 3, 4, 4)
+    views = draw_views(40, name, torch.Generator().manual_seed(3))
+    assert torch.equal(flip(images, views), augment(images, name, torch.Generator().manual_seed(3)))
+    assert sorted(views.unique().tolist()) == list(range(view_count(name)))
+    turned = [images, images.flip(3), images.flip(2), images.flip(2, 3)]
+    for number, view in enumerate(views.tolist()):
+        assert torch.equal(flip(images, views)[number], turned[view][number])
+
+
+def test_a_frozen_body_computes_as_in_evaluation(tmp_path):
+    lab = frozen_lab(tmp_path, model="mobilenet_v3_small", image_size=32)
+    lab.network.freeze()
+    lab.network.train_mode()
+    active = {name for name, layer in lab.network.module.named_modules() if layer.training}
+    assert active == {"classifier.2", "classifier.3"}  # the dropout before the last layer belongs to the head
+    lab.network.thaw()
+    lab.network.train_mode()
+    assert all(layer.training for layer in lab.network.module.modules())

@@ -1,0 +1,179 @@
+"""What a machine decides is timed once, recorded, and used again; what the settings say holds."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+import torch
+from test_training import Lab, same
+
+import model_aggregation as ma
+from model_aggregation.config import make_settings
+from model_aggregation.errors import SettingsError
+from model_aggregation.models.arithmetic import Arithmetic, Inference, Mode
+from model_aggregation.models.build import build_network
+from model_aggregation.models.zoo import parse_model_name
+from model_aggregation.startup import free_cores, keep_freed_memory
+from model_aggregation.training.measurement import Amount, amount_of, settle_arithmetic
+
+CPU = torch.device("cpu")
+MUCH = Amount(learnt=100_000, looked_at=100_000)
+
+
+@pytest.fixture(autouse=True)
+def _threads_as_before():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def settled(amount=MUCH, earlier=None, folder=None, **given):
+    settings = make_settings(data="x", model="timm:test_resnet", pretrained=False, image_size=32, **given)
+    torch.manual_seed(0)
+    network = build_network(parse_model_name("timm:test_resnet"), 2, settings)
+    before = {key: tensor.clone() for key, tensor in network.module.state_dict().items()}
+    result = settle_arithmetic(network, settings, CPU, amount, earlier=earlier, folder=folder)
+    assert same(before, network.module.state_dict())
+    return result
+
+
+def test_the_fastest_of_what_was_timed_is_chosen():
+    arithmetic = settled()
+    modes = ("float32 contiguous", "float32 channels-last", "bfloat16 channels-last")
+    trained = {mode: arithmetic.seconds[f"training {mode}, 4 at once"] for mode in modes}
+    assert min(trained, key=trained.__getitem__) == str(arithmetic.training)
+    looked = {mode: arithmetic.seconds[f"inference {mode}, 4 at once"] for mode in modes}
+    assert min(looked, key=looked.__getitem__) == str(arithmetic.inference.mode)
+    usual, large = (arithmetic.seconds[f"inference {arithmetic.inference.mode}, {count} at once"] for count in (16, 32))
+    assert arithmetic.inference.batch_size == (32 if large < usual else 16)
+    assert arithmetic.origin == "training and inference timed on this machine"
+
+
+def test_what_is_set_is_not_timed():
+    arithmetic = settled(precision="bf16", memory_format="contiguous", predict_batch_size=5, threads=1)
+    mode = Mode("bf16", "contiguous")
+    assert arithmetic == Arithmetic(mode, Inference(mode, 5), 1, "cpu", "as set")
+    assert torch.get_num_threads() == 1
+
+
+def test_equal_settings_give_equal_choices_on_one_machine(tmp_path):
+    first = settled(folder=tmp_path, threads=1)
+    (path,) = tmp_path.iterdir()
+    known = json.loads(path.read_text("utf-8"))
+    assert known == first.seconds
+    slow = f"training {first.training}, 4 at once"
+    path.write_text(json.dumps({**known, slow: 100.0}), encoding="utf-8")
+    assert settled(folder=tmp_path, threads=1).training != first.training  # remembered, not timed again
+    path.unlink()
+    settled(folder=tmp_path, threads=1, precision="32")
+    assert not any("bfloat16" in name for name in json.loads(path.read_text("utf-8")))
+    assert any("bfloat16" in name for name in settled(folder=tmp_path, threads=1).seconds)
+
+
+def test_half_set_leaves_the_other_half_open():
+    names = settled(precision="32").seconds
+    assert names
+    assert not any("bfloat16" in name for name in names)
+    names = settled(memory_format="contiguous").seconds
+    assert {f"training {precision} contiguous, 4 at once" for precision in ("float32", "bfloat16")} <= set(names)
+    assert not any("channels-last" in name for name in names)
+
+
+def test_a_short_run_is_computed_plainly():
+    arithmetic = settled(Amount(learnt=70, looked_at=70))
+    assert (arithmetic.training, arithmetic.seconds) == (Mode(), {})
+    assert "too few images" in str(arithmetic)
+
+
+def test_what_was_settled_before_holds():
+    before = Arithmetic(Mode("bf16", "channels_last"), Inference(Mode(), 3, fold=False), 1, "cpu", "timed", {"a": 0.5})
+    assert Arithmetic.from_dict(json.loads(json.dumps(before.to_dict()))) == before
+    assert settled(earlier=before) == before
+    assert settled(earlier=Arithmetic(device="cuda"), precision="32").device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("given", "pretrained", "amount"),
+    [
+        ({}, False, Amount(500, 10 * 6 + 7)),
+        ({}, True, Amount(200, 2 * 100 + 10 * 4 + 7)),  # two views of three frozen epochs
+        ({"cache_features": False}, True, Amount(200, 3 * 100 + 10 * 6 + 7)),
+    ],
+)
+def test_the_amount_of_a_run(given, pretrained, amount):
+    settings = make_settings(data="x", model="a", epochs=5, thaw_at=3, **given)
+    assert amount_of(settings, {"train": 100, "val": 10, "test": 7}, pretrained=pretrained) == amount
+
+
+def test_a_run_records_what_was_settled_and_its_seeds_share_it(tmp_path, two_classes):
+    given = {
+        "pretrained": False, "image_size": 32, "epochs": 1, "cache_folder": tmp_path / "cache", "quiet": True,
+        "tensorboard": False, "positive": "肺炎", "log_folder": tmp_path / "log", "threads": 1,
+    }  # fmt: skip
+    group = ma.compare(
+        two_classes, ["timm:test_resnet"], seeds=(1, 2), name="g", memory_format="channels_last", **given
+    )
+    first, second = (json.loads((run.path / "environment.json").read_text("utf-8")) for run in group.runs)
+    assert first["arithmetic"] == second["arithmetic"]
+    assert first["arithmetic"]["training"] == {"precision": "32", "memory_format": "channels_last"}
+    assert first["arithmetic"]["threads"] == first["threads"] == 1
+    facts = json.loads((group.runs[0].path / "last_model_weight.json").read_text("utf-8"))
+    assert facts["arithmetic"] == first["arithmetic"]
+    status = next(group.runs[0].path.glob("*_status.txt")).read_text("utf-8")
+    assert "training float32 channels-last" in status
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+def test_a_training_that_continues_takes_the_same_steps_in_bfloat16(tmp_path, layout):
+    given = {"epochs": 3, "precision": "bf16"}
+    mode = Mode("bf16", layout)
+
+    def lab(folder):
+        made = Lab(folder, **given)
+        object.__setattr__(made.training, "arithmetic", Arithmetic(mode, Inference(mode, 8)))
+        return made
+
+    whole, cut = lab(tmp_path / "whole"), lab(tmp_path / "cut")
+    history = whole.run().history
+
+    def stop(text):
+        if text.startswith("epoch 2/3 train"):
+            raise KeyboardInterrupt
+
+    cut.training.journal.note = stop
+    with pytest.raises(KeyboardInterrupt):
+        cut.run()
+    again = lab(tmp_path / "cut")
+    assert again.run().history == history
+    assert same(whole.weights(), again.weights())
+    assert all(tensor.is_contiguous() for tensor in torch.load(tmp_path / "cut" / "last.pth").values())
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"pretrained": False, "cache_features": False}, "frozen network"),
+        ({"train": False, "weights": "x", "compile": True}, "train: true"),
+    ],
+)
+def test_settings_without_effect(settings, words):
+    with pytest.raises(SettingsError, match=words):
+        make_settings(data="x", model="a", **settings)
+
+
+def test_cores_and_memory():
+    assert 1 <= free_cores() <= os.cpu_count()
+    assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
+
+
+def test_importing_changes_nothing_and_the_command_line_calms_threads():
+    clean = {key: value for key, value in os.environ.items() if key != "GOMP_SPINCOUNT"}
+    code = "import os, sys, model_aggregation\nassert 'GOMP_SPINCOUNT' not in os.environ"
+    code += "\nimport model_aggregation.api\nassert 'GOMP_SPINCOUNT' not in os.environ"
+    code += "\nfrom model_aggregation.cli.app import main\nsys.argv = ['magg', '--version']"
+    code += "\ntry: main()\nexcept SystemExit: assert os.environ['GOMP_SPINCOUNT'] == '1000'"
+    result = subprocess.run([sys.executable, "-c", code], env=clean, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,27 @@
+"""The viewer and the short commands start without what only computing, drawing and writing sheets need."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("matplotlib", "openpyxl", "scipy.sparse", "scipy.stats", "sklearn", "statsmodels", "torch")
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["model_aggregation.viewer.server", "model_aggregation.results.leaderboard", "model_aggregation.evaluation"],
+)
+def test_heavy_libraries_are_imported_where_they_are_used(module):
+    check = f"import sys, {module}\nprint([name for name in {HEAVY} if name in sys.modules])"
+    ended = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
+    assert ended.stdout == "[]\n"
+
+
+def test_help_reads_no_tables():
+    check = (
+        "import sys\nfrom model_aggregation.cli import app\napp(['--help'], result_action='return_value')\n"
+        "print([name for name in ('pandas', 'numpy', 'dash') if name in sys.modules])"
+    )
+    ended = subprocess.run([sys.executable, "-X", "utf8", "-c", check], capture_output=True, text=True, check=True)
+    assert ended.stdout.endswith("[]\n")
