@@ -35,13 +35,7 @@ def layout(context: Context, address: Address) -> Component:
         html.Div(guarded(context, table.models, context, board, address), id="group-table-place"),
     ]
     if group != SINGLE and measured(board):
-        figures = [
-            guarded(context, forest, context, board),
-            html.Div(guarded(context, _curves, context, board)),
-            guarded(context, trade_off, context, board, "test_images_per_second"),
-            guarded(context, trade_off, context, board, "parameters"),
-        ]
-        parts.append(html.Div(figures, className="figures"))
+        parts.append(html.Div(id="group-figures", className="figures later"))
         parts.append(_later(context.say("group.wrong"), "group-wrong"))
     if group != SINGLE:
         parts.append(_later(context.say("group.report"), "group-report"))
@@ -53,6 +47,15 @@ def _heading(context: Context, board: Leaderboard) -> Component:
     title = dmc.Title(context.say("shell.single") if single else board.group, order=1, size="h3", className="name")
     links = [] if single else [dmc.Anchor(context.say("group.data"), href=link("data", board.group), size="sm")]
     return dmc.Group([title, dmc.Group(states(context, board), gap=4), *links], gap="sm")
+
+
+def _figures(context: Context, board: Leaderboard) -> list[Component]:
+    return [
+        guarded(context, forest, context, board),
+        guarded(context, _curves, context, board),
+        guarded(context, trade_off, context, board, "test_images_per_second"),
+        guarded(context, trade_off, context, board, "parameters"),
+    ]
 
 
 def _curves(context: Context, board: Leaderboard) -> Component:
@@ -123,6 +126,10 @@ def register(app: Dash, context: Context) -> None:
         if not chosen:
             notes = [context.say("group.roc_best", count=len(runs)), *notes]
         return themed(context, figure), "\n".join(notes)
+
+    @app.callback(Output("group-figures", "children"), Input("group-name", "data"))
+    def show_figures(group: str) -> list[Component]:
+        return _figures(context, context.reader.leaderboard(group))  # the table is there before they are drawn
 
     @app.callback(Output("group-wrong", "children"), Input("group-name", "data"))
     def show_wrong(group: str) -> Component:
