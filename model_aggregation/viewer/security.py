@@ -97,6 +97,10 @@ def content_security_policy(script_hashes: Sequence[str]) -> str:
     return "; ".join(f"{name} {value}" for name, value in rules.items())
 
 
+PROGRAM_FILES = ("/_dash-component-suites/", "/assets/")
+"""Addresses of scripts and styles: they hold nothing of the user and are megabytes large."""
+
+
 class SecurityMiddleware:
     """ASGI: refuses what breaks a rule before anything else sees it, and puts the headers on every answer."""
 
@@ -122,7 +126,7 @@ class SecurityMiddleware:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        send = self._with_headers(send)
+        send = self._with_headers(send, keep=scope["path"].startswith(PROGRAM_FILES))
         refused = self._refusal(scope)
         if refused is not None:
             await _answer(send, *refused)
@@ -177,12 +181,15 @@ class SecurityMiddleware:
         page = f'<!DOCTYPE html><meta http-equiv="refresh" content="0; url={clean}"><a href="{clean}">→</a>'
         return 200, page, [(b"set-cookie", cookie.encode())]
 
-    def _with_headers(self, send: Any) -> Any:
+    def _with_headers(self, send: Any, *, keep: bool) -> Any:
+        """Put our headers on an answer; with ``keep`` the browser may hold it and ask whether it is still the same."""
+        headers = {**self.headers, b"cache-control": b"private, no-cache"} if keep else self.headers
+
         async def sending(message: Any) -> None:
             if message["type"] == "http.response.start":
                 own = [(name, value) for name, value in message.get("headers", []) if name.lower() != b"server"]
                 present = {name.lower() for name, _ in own}
-                own += [(name, value) for name, value in self.headers.items() if name not in present]
+                own += [(name, value) for name, value in headers.items() if name not in present]
                 message = {**message, "headers": own}
             await send(message)
 
