@@ -154,16 +154,21 @@ def _problems_of_images(plan: Plan) -> list[str]:
 
 
 def _problems_of_folder(plan: Plan, folder: RunFolder) -> list[str]:
-    """Return how the images of a run that is there differ from those that the plan has for it."""
+    """Return how the images of a run that is there differ from those that the plan has for it.
+
+    A stop may have come between ``images.csv`` and ``environment.json``: which fold it was is known from the plan too.
+    """
+    own = {run.folder: run for run in plan.runs}.get(folder.path)
     facts = folder.read_environment() if folder.environment_json.is_file() else {}
-    if facts.get("members"):  # made of runs that are looked at themselves
+    pooled = facts.get("members") or folder.path in [pool.folder for pool in plan.pools]
+    if pooled or (own is None and not facts):  # made of runs that are looked at themselves; or not begun
         return []
     fold = facts.get("fold") or 1
-    table = plan.tables[min(fold, len(plan.tables)) - 1]
+    table = own.table if own is not None else plan.tables[min(fold, len(plan.tables)) - 1]
     if facts.get("data_fingerprint") == table.fingerprint():
         return []
     what = f"{folder.name} was made with another split or other images"
-    return _differences(table, folder.read_images(), what) or [what]
+    return _differences(table, folder.read_images(), what) or ([what] if facts else [])
 
 
 def _differences(table: ImageTable, stored: pd.DataFrame, what: str) -> list[str]:

@@ -58,6 +58,12 @@ def load_trained(run: Path) -> TrainedNetwork:
     folder = RunFolder(run)
     if not folder.finished:
         raise ResultsError(f"{run} is not the folder of a finished run (it has no metrics.json).")
+    members = folder.read_environment().get("members") if folder.environment_json.is_file() else None
+    if members:
+        raise ResultsError(
+            f"{folder.name} is pooled from the folds of a cross-validation and has no network of its own; give one of "
+            f"{', '.join(members)}."
+        )
     which = folder.tested_weights()
     try:
         facts = read_json(folder.weight_json(which))

@@ -138,6 +138,17 @@ def test_a_pool_that_was_lost_is_made_again_with_the_same_bytes(tmp_path, given)
     assert pooled.metrics_json.read_bytes() == before
 
 
+@pytest.mark.parametrize("name", ["g_test_resnet", "g_test_resnet_f2"])
+def test_a_stop_before_the_environment_is_written_is_continued(tmp_path, given, name):
+    group = ma.train(tmp_path / "data", MODEL, folds=2, **given)
+    folder = RunFolder(group.path / name)
+    before = folder.metrics_json.read_bytes()
+    folder.metrics_json.unlink()
+    folder.environment_json.unlink()
+    ma.train(tmp_path / "data", MODEL, folds=2, **given)
+    assert folder.metrics_json.read_bytes() == before
+
+
 def test_a_failed_fold_fails_the_pool_with_its_reason(tmp_path, given, monkeypatch):
     from model_aggregation import engine
 
@@ -166,3 +177,9 @@ def test_seeds_beside_a_run_of_the_common_name_are_refused(tmp_path, given):
         ma.compare(tmp_path / "data", [MODEL], seeds=(0, 1), **given)
     with pytest.raises(ResultsError, match="other settings or data"):
         ma.compare(tmp_path / "data", [MODEL], folds=2, **given)
+
+
+def test_a_pooled_run_does_not_predict_and_says_which_do(tmp_path, given):
+    group = ma.train(tmp_path / "data", MODEL, folds=2, **given)
+    with pytest.raises(ResultsError, match="give one of g_test_resnet_f1, g_test_resnet_f2"):
+        ma.predict(group.path / "g_test_resnet", tmp_path / "data" / "ill")

@@ -20,6 +20,7 @@ from model_aggregation.plan import Plan
 from model_aggregation.results.index import INDEX_NAME
 from model_aggregation.results.leaderboard import leaderboard
 from model_aggregation.results.leaderboard_text import leaderboard_parts
+from model_aggregation.results.objects import Group, Run
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.run_plan import RunPlan
 
@@ -161,6 +162,14 @@ def _sentences(evaluated: Mapping[str, Any]) -> Iterator[str]:
         reason = f" ({cutoff['reason']})" if cutoff.get("reason") else ""
         value = "its cutoff" if cutoff["value"] is None else f"{cutoff['value']:.6g}"
         yield f"Positive above {value}; cutoff from {cutoff['source']}{reason}."
+    unreadable = evaluated.get("unreadable")
+    if unreadable:
+        wrong = (
+            f"{name} {_number(entry['value'])} ({_interval(entry)})"
+            for name, entry in unreadable["counted_as_wrong"].items()
+            if entry["value"] is not None
+        )
+        yield f"{unreadable['n']} unreadable images are left out; counted as wrong: {', '.join(wrong)}."
     yield from (f"warning: {warning}" for warning in evaluated.get("warnings", []))
 
 
@@ -200,9 +209,13 @@ def outcome_parts(plan: Plan, outcome: Outcome) -> Iterator[RenderableType]:
     log = "" if plan.log_folder == Path("log").resolve() else f" --log-folder {_quoted(plan.log_folder)}"
     if first.group_name != SINGLE:
         yield f"Ranking again: magg leaderboard {first.group_name}{log}"
-    done = [run for run in plan.runs if RunFolder(run.folder).finished]
-    if done:
-        yield f"New images: magg predict {_quoted(done[0].folder)} FOLDER --out FILE.csv"
+    chosen = Run(first.folder) if first.group_name == SINGLE else Group(plan.log_folder, first.group_name).best
+    if (
+        chosen is not None
+        and chosen.folder.finished
+        and chosen.folder.weight_pth(chosen.folder.tested_weights()).is_file()
+    ):
+        yield f"New images: magg predict {_quoted(chosen.path)} FOLDER --out FILE.csv"
     if plan.settings.tensorboard and plan.settings.train:
         yield f"Curves: tensorboard --logdir {_quoted(plan.log_folder.parent / 'runs')}"
 
