@@ -15,6 +15,7 @@ from model_aggregation.analysis.run_sets import Metrics
 from model_aggregation.analysis.table_question import TableQuestion
 from model_aggregation.analysis.tables import plain_comparison
 from model_aggregation.config import Settings, make_settings, nearest
+from model_aggregation.data.doctor.examination import CheckRule, Examination, examine
 from model_aggregation.errors import SettingsError
 from model_aggregation.names import SINGLE
 from model_aggregation.plan import Plan
@@ -30,6 +31,7 @@ __all__ = [
     "Plan",
     "Run",
     "analyze",
+    "check",
     "compare",
     "leaderboard",
     "make_plan",
@@ -157,6 +159,37 @@ def test(  # the name of the command; pytest does not look for tests here
     reporter = Reporter() if quiet else ConsoleReporter()
     with reporter.working() as working:
         return evaluate_external(path, ExternalData(Path(data), **external), device=device, reporter=working)[1]
+
+
+def check(data: str | Path, *, out: str | Path | None = None, quiet: bool = False, **options: Any) -> Examination:
+    """Examine a data set and return what was found; ``findings_table()`` of the result has one row per finding.
+
+    Parameters
+    ----------
+    data
+        Folder of images or table with the columns ``path``, ``label``.
+    out
+        Folder for ``findings.csv``, ``statistics.csv`` and ``findings.html``; without it nothing is written.
+    quiet
+        Show no progress.
+    options
+        What :class:`model_aggregation.data.doctor.examination.CheckRule` knows, such as ``split="splits.csv"``.
+
+    Raises
+    ------
+    ModelAggregationError
+        If there is no data set to examine. What is wrong with the images is not raised but found.
+    """
+    known = [entry.name for entry in fields(CheckRule)]
+    if unknown := [f"{name}: {nearest(name, known)}" for name in options if name not in known]:
+        raise SettingsError("A check has no such options:", unknown)
+    paths = {name: Path(options[name]) for name in ("split", "cache_folder") if options.get(name) is not None}
+    reporter = Reporter() if quiet else ConsoleReporter()
+    with reporter.working() as working:
+        found = examine(Path(data), CheckRule(**{**options, **paths}), count=working.count)
+    if out is not None:
+        found.write(Path(out))
+    return found
 
 
 def leaderboard(group: str = SINGLE, log_folder: str | Path = "log", *, members: bool = False) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from typing import Any
 from model_aggregation.config import Settings, nearest
 from model_aggregation.data.augmentation import load_transforms
 from model_aggregation.data.image_table import ImageTable
-from model_aggregation.data.inspection import Finding, check, inspect
+from model_aggregation.data.inspection import Finding, check, default_cache, inspect
 from model_aggregation.data.scan import scan
 from model_aggregation.data.splitting import FoldRule, SplitRule, apply_split, fold_tables, split_images
 from model_aggregation.environment import device_choice
@@ -123,7 +123,8 @@ def make_plan(settings: Settings, *, count: Count | None = None) -> Plan:
     SettingsError, DataError, ModelError
         With all problems of the kind at once. ``PositiveClassError`` if there are two classes and no positive one.
     """
-    models = find_models(list(settings.models) or [str(settings.model)], settings.source)
+    named = list(settings.models) or [str(settings.model)]
+    models = find_models(named, settings.source, sets_file=settings.model_sets)
     device_choice(settings.device)
     _check_log_folder(settings.log_folder.resolve())
     if settings.transforms is not None:
@@ -138,7 +139,8 @@ def make_plan(settings: Settings, *, count: Count | None = None) -> Plan:
         settings = settings.model_copy(update={"cutoff_lower": plot.cutoff_ll, "cutoff_upper": plot.cutoff_ul})
     runs = plan_runs(settings, models, positive, table)
     reading = (lambda done, total: count("reading images", done, total)) if count else None
-    table = inspect(table, workers=settings.workers, progress=reading)
+    cache = default_cache(settings.cache_folder)
+    table = inspect(table, workers=settings.workers, progress=reading, cache=cache)
     tables, origin = _with_splits(settings, table)
     findings = _checked(settings, tables)
     runs = tuple(replace(run, table=tables[(run.settings.fold or 1) - 1]) for run in runs)
@@ -252,10 +254,11 @@ def _with_splits(settings: Settings, table: ImageTable) -> tuple[tuple[ImageTabl
     seed = settings.seed if settings.split_seed is None else settings.split_seed
     unit = "group" if table.has_groups else "image"
     if settings.folds is not None:
+        rest = "validation" if settings.validation else "unused"
         return (
             fold_tables(table, FoldRule(settings.folds, settings.train_share, seed)),
             f"{MADE_HERE}: {settings.folds} folds, each tested once by networks trained on {settings.train_share:g} of "
-            f"the other images, the rest of them validation; stratified, by {unit}, seed {seed}",
+            f"the other images, the rest of them {rest}; stratified, by {unit}, seed {seed}",
         )
     if table.presplit:
         return (table,), "as the data set says"

@@ -9,9 +9,10 @@ import pandas as pd
 
 from model_aggregation.config import Settings
 from model_aggregation.data.image_table import ImageTable
-from model_aggregation.errors import DataError, SettingsError
+from model_aggregation.errors import DataError, ModelError, SettingsError
 from model_aggregation.files import file_hash
 from model_aggregation.models.build import Preprocessing, preprocessing_for, weights_file
+from model_aggregation.models.published import Whereabouts, weights_in_folder, why_not_here
 from model_aggregation.models.zoo import ModelName
 from model_aggregation.names import (
     SINGLE,
@@ -104,6 +105,7 @@ def plan_runs(
         raise DataError(
             f"The log folder {log_folder} lies inside the data folder {table.root}; choose --log-folder elsewhere."
         )
+    _check_weights(models, settings)
     group, names = _group_and_names(settings, models)
     folder = log_folder if group == SINGLE else log_folder / group
     runs = []
@@ -181,6 +183,8 @@ def _shared_values(settings: Settings, model: ModelName, *, positive: str | None
         "split": settings.split and settings.split.resolve(),
         "cache_folder": settings.cache_folder and settings.cache_folder.resolve(),
         "weights": _own_weights(model, settings),
+        "weights_dir": settings.weights_dir and settings.weights_dir.resolve(),
+        "model_sets": None,  # the models stand by name
     }
 
 
@@ -194,13 +198,24 @@ def _own_weights(model: ModelName, settings: Settings) -> tuple[str, ...]:
 def _weights_text(model: ModelName, settings: Settings) -> str:
     if not settings.pretrained:
         return "random"
-    file = weights_file(model, settings)
+    file = weights_file(model, settings) or weights_in_folder(model, settings.weights_dir)
     return str(file) if file else f"published by {model.source}" + (f" ({model.tag})" if model.tag else "")
+
+
+def _check_weights(models: list[ModelName], settings: Settings) -> None:
+    """Refuse models whose pretrained weights cannot be had, before anything is done."""
+    where = Whereabouts(settings.weights_dir, settings.offline)
+    named = [model for model in models if settings.pretrained and weights_file(model, settings) is None]
+    problems = [problem for model in named if (problem := why_not_here(model, where))]
+    if problems:
+        raise ModelError("Pretrained weights are missing:", problems)
 
 
 def _inputs(model: ModelName, settings: Settings) -> dict[str, str]:
     named = {
-        "weights": weights_file(model, settings) if settings.pretrained else None,
+        "weights": weights_file(model, settings) or weights_in_folder(model, settings.weights_dir)
+        if settings.pretrained
+        else None,
         "transforms": settings.transforms,
     }
     return {name: file_hash(path) for name, path in named.items() if path is not None}

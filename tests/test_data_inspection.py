@@ -244,12 +244,12 @@ def test_what_the_pixels_tell(tmp_path: Path) -> None:
 def test_ignored_files_are_a_note_but_lost_images_a_warning(tmp_path: Path) -> None:
     root = sound(tmp_path)
     (root / "train" / "cat" / "Thumbs.db").write_bytes(b"")
-    (root / "train" / "cat" / "scan.dcm").write_bytes(b"")
+    (root / "train" / "cat" / "scan.nii").write_bytes(b"")
     picture(root / "test" / "unlabelled.png", 1)
     findings = findings_of(root)
     assert findings["ignored"].severity == "note"
     assert findings["images-left-aside"].severity == "warning"
-    assert "scan.dcm" in str(findings["images-left-aside"])
+    assert "scan.nii" in str(findings["images-left-aside"])
     assert "unlabelled.png" in str(findings["images-left-aside"])
 
 

@@ -89,7 +89,7 @@ def test_junk_is_left_aside_and_named(tmp_path: Path) -> None:
     root = touch(
         tmp_path,
         *["cat/a.png", "cat/Thumbs.db", "cat/.DS_Store", "cat/._a.png", ".git/x.png", "__MACOSX/cat/a.png"],
-        *["cat/notes.txt", "cat/LICENSE", "cat/scan.dcm", "overview.png"],
+        *["cat/notes.txt", "cat/LICENSE", "cat/scan.nii", "overview.png"],
     )
     table = scan(root)
     assert table.frame["id"].tolist() == ["cat/a.png"]
@@ -97,10 +97,10 @@ def test_junk_is_left_aside_and_named(tmp_path: Path) -> None:
     reasons = dict(line.split(": ", 1) for line in table.ignored)
     assert set(reasons) == {
         *["cat/Thumbs.db", "cat/.DS_Store", "cat/._a.png", ".git", "__MACOSX"],
-        *["cat/notes.txt", "cat/LICENSE", "cat/scan.dcm", "overview.png"],
+        *["cat/notes.txt", "cat/LICENSE", "cat/scan.nii", "overview.png"],
     }
     assert reasons[".git"] == "hidden"
-    assert "convert" in reasons["cat/scan.dcm"]
+    assert "convert" in reasons["cat/scan.nii"]
     assert "outside any class folder" in reasons["overview.png"]
 
 

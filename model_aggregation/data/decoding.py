@@ -18,12 +18,18 @@ integer of 32 bits, signed   as 16-bit grey when all values lie in 0..65535, els
                              minimum and maximum to 0 and 255
 float                        value · 255 when all values lie in [0, 1], else from the image's own minimum
                              and maximum to 0 and 255; NaN or infinity make the image unreadable
+DICOM                        by its LUTs and its window, see ``data.dicom``
 ===========================  ============================================================================
+
+A window (``ReadingRule.window``) replaces the scale of grey images of 16 and 32 bits and of floats: the values from
+its lower to its upper end become 0 to 255, what lies outside is clipped. It has no effect on other images.
 
 Embedded colour profiles are not applied. An EXIF block that cannot be parsed says nothing: the image stays as
 stored. Formats that Pillow hands to other programs (EPS to Ghostscript) or knows by name only are not opened.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
@@ -33,6 +39,8 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from model_aggregation.data.dicom import DICOM_SUFFIXES, count_dicom_frames, decode_dicom, is_dicom
+from model_aggregation.data.windows import Window
 from model_aggregation.errors import DataError, SettingsError
 
 Channels = Literal[1, 3]
@@ -44,10 +52,10 @@ _IMAGES = (
     "tiff vda vst webp xbm xpm"
 )
 _FOREIGN_IMAGES = (
-    "3fr arw cr2 cr3 czi dcm dicom dng eps exr hdr heic heif ima jxl lif mha mhd mrxs nd2 ndpi nef nii nrrd oib "
+    "3fr arw cr2 cr3 czi dng eps exr hdr heic heif jxl lif mha mhd mrxs nd2 ndpi nef nii nrrd oib "
     "oif orf pdf raf raw rw2 scn svg svs vsi wmf"
 )
-IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _IMAGES.split())
+IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _IMAGES.split()) | {*DICOM_SUFFIXES}
 FOREIGN_IMAGE_SUFFIXES = frozenset(f".{suffix}" for suffix in _FOREIGN_IMAGES.split())
 """Suffixes of images that this program does not read; such files are ignored, but with a warning."""
 
@@ -73,16 +81,36 @@ INTERPOLATIONS = {
 }
 
 
+MOST_PIXELS = 2 * 89_478_485
+"""Pillow's own limit: a file that says it holds more is refused as a possible decompression bomb."""
+
+
+@dataclass(frozen=True)
+class ReadingRule:
+    """What may be chosen about reading: the window of grey images beyond 8 bits, and the most pixels of an image."""
+
+    window: Window | None = None
+    most_pixels: int = MOST_PIXELS
+
+    def __post_init__(self) -> None:
+        if self.most_pixels < 2:
+            raise SettingsError(f"--max-pixels must be at least 2, not {self.most_pixels}")
+
+
+USUAL_READING = ReadingRule()
+
+
 @dataclass(frozen=True)
 class DecodedImage:
-    """An 8-bit image, oriented, and the file's own mode and format in Pillow's words."""
+    """An 8-bit image, oriented; the file's own mode and format in Pillow's words, and its EXIF orientation, 1 to 8."""
 
     image: Image.Image
     mode: str
     format: str
+    orientation: int = 1
 
 
-def open_image(path: Path | str, *, channels: Channels) -> Image.Image:
+def open_image(path: Path | str, *, channels: Channels, rule: ReadingRule = USUAL_READING) -> Image.Image:
     """Read one image file as mode ``L`` (1 channel) or ``RGB`` (3 channels), oriented, first frame.
 
     Raises
@@ -90,12 +118,12 @@ def open_image(path: Path | str, *, channels: Channels) -> Image.Image:
     DataError
         When the file cannot be read whole, with Pillow's reason. Nothing is ever filled in.
     """
-    return decode_bytes(read_bytes(path), path, channels=channels).image
+    return decode_bytes(read_bytes(path), path, channels=channels, rule=rule).image
 
 
-def decode(path: Path | str, *, channels: Channels) -> np.ndarray:
+def decode(path: Path | str, *, channels: Channels, rule: ReadingRule = USUAL_READING) -> np.ndarray:
     """Read one image file as an array (H, W, channels), uint8, contiguous. Raises like :func:`open_image`."""
-    pixels = np.asarray(open_image(path, channels=channels))
+    pixels = np.asarray(open_image(path, channels=channels, rule=rule))
     return np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], channels))
 
 
@@ -130,7 +158,9 @@ def reduction(data: bytes, enough_px: int) -> int:
     return next((factor for factor in (8, 4, 2) if shorter // factor >= enough_px), 1)
 
 
-def decode_bytes(data: bytes, path: Path | str, *, channels: Channels, reduced: int = 1) -> DecodedImage:
+def decode_bytes(
+    data: bytes, path: Path | str, *, channels: Channels, reduced: int = 1, rule: ReadingRule = USUAL_READING
+) -> DecodedImage:
     """Decode the content of one image file, as :func:`open_image`; ``path`` is only for the message.
 
     ``reduced`` is what :func:`reduction` allows: a JPEG is decoded at that fraction of its size, from the lower
@@ -139,29 +169,48 @@ def decode_bytes(data: bytes, path: Path | str, *, channels: Channels, reduced: 
     if channels not in (1, 3):
         raise ValueError(f"images have 1 or 3 channels here, not {channels!r}")
     try:
-        image = _open(data)
-        mode, image_format = image.mode, image.format or ""
-        if reduced > 1:
-            image.draft(None, (image.width // reduced, image.height // reduced))
-        image.load()
-        orientation = _orientation(image)
-        eight_bit = to_eight_bit(image, channels=channels)
-        if orientation in _TRANSPOSE_BY_ORIENTATION:
-            eight_bit = eight_bit.transpose(_TRANSPOSE_BY_ORIENTATION[orientation])
+        with pixel_limit(rule.most_pixels):
+            if is_dicom(data):
+                image, mode = decode_dicom(data, rule.window)
+                return DecodedImage(image.convert("L" if channels == 1 else "RGB"), mode, "DICOM")
+            return _decode_by_pillow(data, channels=channels, reduced=reduced, window=rule.window)
     except Exception as reason:  # a damaged file can raise anything from a decoder
         raise DataError(f"{path}: cannot be read: {_reason_text(reason, data)}") from reason
-    return DecodedImage(eight_bit, mode, image_format)
+
+
+def _decode_by_pillow(data: bytes, *, channels: Channels, reduced: int, window: Window | None) -> DecodedImage:
+    image = _open(data)
+    mode, image_format = image.mode, image.format or ""
+    if reduced > 1:
+        image.draft(None, (image.width // reduced, image.height // reduced))
+    image.load()
+    orientation = _orientation(image)
+    eight_bit = to_eight_bit(image, channels=channels, window=window)
+    if orientation in _TRANSPOSE_BY_ORIENTATION:
+        eight_bit = eight_bit.transpose(_TRANSPOSE_BY_ORIENTATION[orientation])
+    return DecodedImage(eight_bit, mode, image_format, orientation)
+
+
+@contextmanager
+def pixel_limit(most_pixels: int) -> Iterator[None]:
+    """Let Pillow refuse images of more pixels inside the block; the limit is the whole process's."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = most_pixels // 2  # Pillow warns above this and refuses above twice this
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def count_frames(data: bytes) -> int | None:
     """Return how many frames or pages an image file holds, or None when they cannot be counted."""
     try:
-        return int(getattr(_open(data), "n_frames", 1))
+        return count_dicom_frames(data) if is_dicom(data) else int(getattr(_open(data), "n_frames", 1))
     except Exception:  # noqa: BLE001 - the first frame was read; a damaged later one raises anything
         return None
 
 
-def to_eight_bit(image: Image.Image, *, channels: Channels) -> Image.Image:
+def to_eight_bit(image: Image.Image, *, channels: Channels, window: Window | None = None) -> Image.Image:
     """Bring a loaded image of any mode to ``L`` or ``RGB`` by the table of this module.
 
     Raises
@@ -174,7 +223,7 @@ def to_eight_bit(image: Image.Image, *, channels: Channels) -> Image.Image:
     """
     wanted: str = "L" if channels == 1 else "RGB"
     if image.mode.startswith("I") or image.mode == "F":
-        return _scaled_grey(image).convert(wanted)
+        return _scaled_grey(image, window).convert(wanted)
     if image.has_transparency_data:
         rgba = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
         on_black = Image.new("RGB", image.size)
@@ -206,10 +255,10 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _scaled_grey(image: Image.Image) -> Image.Image:
+def _scaled_grey(image: Image.Image, window: Window | None) -> Image.Image:
     values = np.asarray(image)
     transparent = image.info.get("transparency") if image.mode.startswith("I;16") else None
-    grey = _scaled_to_255(values, image)
+    grey = _scaled_to_255(values, image) if window is None else _windowed(values, image, window)
     if isinstance(transparent, int):
         grey[values == transparent] = 0
     return Image.fromarray(grey)
@@ -229,10 +278,20 @@ def _scaled_to_255(values: np.ndarray, image: Image.Image) -> np.ndarray:
     return np.rint(values * (255 / full_scale)).astype(np.uint8)
 
 
-def _float_to_255(values: np.ndarray) -> np.ndarray:
-    values = values.astype(np.float64)
+def _windowed(values: np.ndarray, image: Image.Image, window: Window) -> np.ndarray:
+    _require_finite(values)
+    shown = window.apply(values)
+    return 255 - shown if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC_TAG) == 0 else shown
+
+
+def _require_finite(values: np.ndarray) -> None:
     if not np.isfinite(values).all():
         raise ValueError("the image holds NaN or infinite values")
+
+
+def _float_to_255(values: np.ndarray) -> np.ndarray:
+    values = values.astype(np.float64)
+    _require_finite(values)
     low, high = values.min(), values.max()
     if low < 0 or high > 1:
         return _stretched(values, low, high)
@@ -252,6 +311,8 @@ def _reason_text(reason: Exception, data: bytes) -> str:
         return "it is a Git LFS pointer, not the image; fetch the image with: git lfs pull"
     if isinstance(reason, UnidentifiedImageError):  # Pillow's own text holds a memory address
         return "its content is no image format that is read here"
+    if isinstance(reason, DataError):
+        return reason.message
     if isinstance(reason, MemoryError):
         return "not enough memory for its pixels"
     return str(reason) or type(reason).__name__

@@ -1,54 +1,18 @@
 """What stands against using a data set as it is: every finding at once, each with what to do about it."""
 
 import unicodedata
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Literal
 
-import pandas as pd
-
+from model_aggregation.data.duplicate_findings import exact_duplicates
+from model_aggregation.data.file_findings import ignored_files, pixel_findings, unreadable_files
+from model_aggregation.data.finding import Finding, sorted_findings
 from model_aggregation.data.grouping import guess_pattern
-from model_aggregation.data.image_table import SPLITS, ImageTable
-from model_aggregation.data.scan import FOREIGN_IMAGE, OUTSIDE_CLASSES
-from model_aggregation.errors import DataError, listed
+from model_aggregation.data.image_table import ImageTable
+from model_aggregation.errors import DataError
 
-Severity = Literal["error", "warning", "note"]
-
-FILES_SHOWN = 10
 TOO_FEW_TO_CONCLUDE = 10
 IMPRECISE = 30
-_FEWEST_GREY_LEVELS = 16
-_DEEP_MODES = ("I", "F")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing found in a data set.
-
-    Attributes
-    ----------
-    severity
-        ``error`` stops before training; ``warning`` qualifies the results; ``note`` is for the record.
-    kind
-        A short fixed name, for tests and tables.
-    message
-        What was found, and what to do.
-    files
-        The ids concerned; for duplicates, equal ones stand next to each other.
-    details
-        Lines to show instead of the ids, where an id alone does not say enough.
-    """
-
-    severity: Severity
-    kind: str
-    message: str
-    files: tuple[str, ...] = ()
-    details: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        shown = listed(self.details or self.files, limit=FILES_SHOWN)
-        return "\n".join([self.message, *(f"    {line}" for line in shown)])
+_IMBALANCED = 10
 
 
 def check(
@@ -82,34 +46,14 @@ def list_findings(table: ImageTable, *, skip_unreadable: bool = False, allow_dup
     """Return every finding of an inspected and split table, errors first. See :func:`check`."""
     if not table.inspected:
         raise ValueError("inspect the table before checking it")
-    findings = [*_unreadable(table, skip=skip_unreadable), *_duplicates(table, allowed=allow_duplicates)]
+    findings = [*unreadable_files(table, skip=skip_unreadable), *exact_duplicates(table, allowed=allow_duplicates)]
     rules: list[Callable[[ImageTable], Iterator[Finding]]] = [
-        _identities, _classes, _splits, _classes_in_splits, _groups, _test_sizes, _pixels, _ignored,
+        _identities, _classes, _class_sizes, _splits, _classes_in_splits, _groups, _test_sizes,
+        pixel_findings, ignored_files,
     ]  # fmt: skip
     for rule in rules:
         findings.extend(rule(table))
-    order = {"error": 0, "warning": 1, "note": 2}
-    return sorted(findings, key=lambda finding: order[finding.severity])
-
-
-def _unreadable(table: ImageTable, *, skip: bool) -> Iterator[Finding]:
-    rows = table.frame[~table.frame["readable"].astype(bool)]
-    if rows.empty:
-        return
-    lines = tuple(f"{name}: {error}" for name, error in zip(rows["id"], rows["error"], strict=True))
-    in_test = int((rows["split"] == "test").sum())
-    if skip:
-        tail = "left out by --skip-unreadable"
-        tail += f"; {in_test} of them are test images, to be reported and counted as wrong too" if in_test else ""
-    else:
-        tail = "repair or remove them, or leave them out with --skip-unreadable"
-    yield Finding(
-        "warning" if skip else "error",
-        "unreadable",
-        f"{len(rows)} images cannot be read; {tail}",
-        tuple(rows["id"]),
-        lines,
-    )
+    return sorted_findings(findings)
 
 
 def _identities(table: ImageTable) -> Iterator[Finding]:
@@ -156,6 +100,24 @@ def _classes(table: ImageTable) -> Iterator[Finding]:
         yield Finding("warning", "similar-classes", f"{message}; rename them if they are one")
 
 
+def _class_sizes(table: ImageTable) -> Iterator[Finding]:
+    sizes = table.readable()["label"].value_counts()
+    for kind, low, high, effect in [
+        ("tiny-class", 1, TOO_FEW_TO_CONCLUDE, "nothing can be learnt or said about them; join or collect more"),
+        ("small-class", TOO_FEW_TO_CONCLUDE, IMPRECISE, "what is said about them will be imprecise; collect more"),
+    ]:
+        few = sizes[(sizes >= low) & (sizes < high)]
+        if len(few):
+            shown = ", ".join(f"{name} ({number})" for name, number in few.sort_index().items())
+            yield Finding("warning", kind, f"classes of fewer than {high} images: {shown}; {effect}")
+    if len(sizes) > 1 and sizes.max() >= _IMBALANCED * sizes.min():
+        message = (
+            f"the largest class {sizes.index[0]!r} has {sizes.max()} images, the smallest {sizes.index[-1]!r} has "
+            f"{sizes.min()}; accuracy says little here, look at balanced accuracy, and try class_weights: balanced"
+        )
+        yield Finding("note", "imbalance", message)
+
+
 def _deeper_hint(table: ImageTable) -> str:
     below = {name.split("/")[1] for name in table.frame["id"] if name.count("/") > 1}
     if len(table.classes) == 1 and len(below) > 1:
@@ -200,48 +162,6 @@ def _classes_in_splits(table: ImageTable) -> Iterator[Finding]:
             yield Finding("warning", "class-missing", message)
 
 
-def _duplicates(table: ImageTable, *, allowed: bool) -> Iterator[Finding]:
-    rows = table.readable()
-    twins = rows[rows["pixel_hash"].duplicated(keep=False)].sort_values(["pixel_hash", "id"])
-    if twins.empty:
-        return
-    held = {split: twins.loc[twins["split"] == split, "pixel_hash"] for split in SPLITS}
-    leaking = set(held["test"]) & ({*held["train"], *held["val"]})
-    choosing = set(held["train"]) & set(held["val"])
-    labels = twins.drop_duplicates(["pixel_hash", "label"])["pixel_hash"]
-    conflicting = set(labels[labels.duplicated()])
-    within = set(twins.loc[twins.duplicated(["pixel_hash", "split"], keep=False), "pixel_hash"])
-    remedy = (
-        "accepted by --allow-duplicates, which the report says" if allowed
-        else "remove them from one side, or accept this with --allow-duplicates"
-    )  # fmt: skip
-    kinds: list[tuple[Severity, str, set[str], str]] = [
-        (
-            "warning" if allowed else "error",
-            "duplicate-test",
-            leaking,
-            f"lie in test and in train or val; {remedy}",
-        ),
-        (
-            "warning",
-            "duplicate-train-val",
-            choosing,
-            "lie in train and val: choices made on val are too hopeful",
-        ),
-        (
-            "warning",
-            "duplicate-labels",
-            conflicting,
-            "have the same pixels and different labels; one is wrong",
-        ),
-        ("note", "duplicate-within", within, "are there more than once within a split"),
-    ]
-    for severity, kind, hashes, message in kinds:
-        if hashes:
-            ids = tuple(twins.loc[twins["pixel_hash"].isin(hashes), "id"])
-            yield Finding(severity, kind, f"{len(hashes)} pictures ({len(ids)} files) {message}", ids)
-
-
 def _groups(table: ImageTable) -> Iterator[Finding]:
     if table.has_groups:
         return
@@ -264,36 +184,3 @@ def _test_sizes(table: ImageTable) -> Iterator[Finding]:
         if len(sizes):
             shown = ", ".join(f"{name} ({number})" for name, number in sizes.items())
             yield Finding("warning", kind, f"{message} {shown}")
-
-
-def _pixels(table: ImageTable) -> Iterator[Finding]:
-    rows = table.readable()
-    deep = rows["mode"].str.startswith(_DEEP_MODES)
-    unbounded = rows["mode"].isin(["I", "F"])
-    reached = rows["value_range"]
-    kinds: list[tuple[Severity, str, pd.Series, str]] = [
-        ("note", "deep", deep, "hold more than 8 bits per pixel and are scaled to 8"),
-        ("warning", "own-scale", unbounded, "hold 32-bit or float pixels, scaled by the image's own minimum "
-         "and maximum unless these lie within 0..65535 or 0..1: brightness may not compare between images"),
-        ("warning", "low-contrast", deep & (reached > 0) & (reached < _FEWEST_GREY_LEVELS),
-         f"use fewer than {_FEWEST_GREY_LEVELS} of 256 grey levels once scaled to 8 bits; "
-         "stretch the files to their full range before use"),
-        ("warning", "flat", reached == 0, "are of one single colour"),
-        ("warning", "frames", rows["frames"] > 1, "hold several frames or pages; only the first is used"),
-        ("note", "remark", rows["remark"] != "", "were read, but with a remark (column remark)"),
-    ]  # fmt: skip
-    for severity, kind, concerned, message in kinds:
-        ids = tuple(rows.loc[concerned.fillna(False).astype(bool), "id"])
-        if ids:
-            yield Finding(severity, kind, f"{len(ids)} images {message}", ids)
-
-
-def _ignored(table: ImageTable) -> Iterator[Finding]:
-    lost = tuple(line for line in table.ignored if line.endswith((FOREIGN_IMAGE, OUTSIDE_CLASSES)))
-    if lost:
-        reasons = Counter(line.rpartition(": ")[2] for line in lost)
-        shown = "; ".join(f"{number} {reason}" for reason, number in sorted(reasons.items()))
-        yield Finding("warning", "images-left-aside", f"{len(lost)} images are left aside: {shown}", details=lost)
-    rest = tuple(line for line in table.ignored if line not in set(lost))
-    if rest:
-        yield Finding("note", "ignored", f"{len(rest)} files or folders left aside as no images", details=rest)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from model_aggregation import files
+from model_aggregation.data.appearance import APPEARANCE_COLUMNS
 
 SPLITS = ("train", "val", "test")
 OWN_COLUMNS = ("id", "path", "label", "split", "group")
@@ -21,9 +22,12 @@ INSPECTION_COLUMNS = (
     "content_hash",
     "pixel_hash",
     "value_range",
+    "exif_orientation",
+    "dicom_patient",
     "remark",
     "error",
 )
+LOOK_ALIKE = "look_alike"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +45,9 @@ class ImageTable:
         inspection also ``INSPECTION_COLUMNS``: ``readable``; ``width`` and ``height`` in pixels after
         orientation; ``mode`` and ``format`` of the file; ``frames``; ``bytes``; ``content_hash`` (SHA-256 of
         the file); ``pixel_hash`` (SHA-256 of size and RGB pixels); ``value_range`` (largest minus smallest
-        8-bit value, of the channel where it is widest); ``remark`` (what Pillow warned of); ``error``.
+        8-bit value, of the channel where it is widest); ``exif_orientation`` (1 to 8);
+        ``dicom_patient`` (the patient id of a DICOM file); ``remark`` (what Pillow warned of); ``error``. If
+        asked for, also ``APPEARANCE_COLUMNS``, and ``look_alike``: a number that near duplicates share.
     classes
         All class names, sorted; a class folder without images is among them.
     ignored
@@ -71,7 +77,7 @@ class ImageTable:
     @property
     def metadata_columns(self) -> tuple[str, ...]:
         """The user's own columns (site, scanner, age band …), in the order of the table."""
-        own = {*OWN_COLUMNS, *INSPECTION_COLUMNS}
+        own = {*OWN_COLUMNS, *INSPECTION_COLUMNS, *APPEARANCE_COLUMNS, LOOK_ALIKE}
         return tuple(column for column in self.frame.columns if column not in own)
 
     def readable(self) -> pd.DataFrame:

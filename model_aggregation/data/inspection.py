@@ -1,23 +1,32 @@
 """Reading every file once before anything is trained: what is in it, and what stands against using it."""
 
-import warnings
-from collections.abc import Callable
-from dataclasses import replace
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import PIL
 
-from model_aggregation import files
-from model_aggregation.data.decoding import count_frames, decode_bytes, read_bytes
-from model_aggregation.data.findings import Finding, check, list_findings
+from model_aggregation.data.appearance import APPEARANCE_COLUMNS
+from model_aggregation.data.decoding import USUAL_READING, ReadingRule
+from model_aggregation.data.description import RECORD_NUMBERS, describe_file
+from model_aggregation.data.finding import Finding
+from model_aggregation.data.findings import check, list_findings
+from model_aggregation.data.image_cache import default_cache_folder
 from model_aggregation.data.image_table import INSPECTION_COLUMNS, ImageTable
+from model_aggregation.data.inspection_cache import FileState, InspectionCache, file_state
 from model_aggregation.data.parallel import map_files
-from model_aggregation.errors import DataError
 
-__all__ = ["Finding", "check", "inspect", "list_findings"]
+__all__ = ["Finding", "check", "default_cache", "describe_file", "inspect", "list_findings"]
 
+_FORMAT = 1  # of the records in the cache: another number, and every file is read again
 _FILES_PER_TASK = 32
-_WHOLE_NUMBERS = ("width", "height", "frames", "bytes", "value_range")
+_FILES_PER_WRITE = 1000
+_NUMBERS = tuple(name for name in APPEARANCE_COLUMNS if name != "look_thumbnail")
 
 
 def inspect(
@@ -25,8 +34,13 @@ def inspect(
     *,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    cache: InspectionCache | None = None,
+    rule: ReadingRule = USUAL_READING,
+    appearance: bool = False,
 ) -> ImageTable:
     """Read and decode every file once and fill ``INSPECTION_COLUMNS``; nothing is judged here.
+
+    Where all images are DICOM files with a patient id and the table has no groups, the patients are the groups.
 
     Parameters
     ----------
@@ -34,52 +48,78 @@ def inspect(
         Processes to read with, default: the processor cores. Up to 200 files are read in this process.
     progress
         Called with (files read, files in all).
+    cache
+        Where records of unchanged files are taken from, and new ones kept as soon as there are a thousand.
+    rule
+        How files are read.
+    appearance
+        Fill ``APPEARANCE_COLUMNS`` too.
 
     Raises
     ------
     DataError
         When a reading process dies, which a broken decoder can cause.
     """
+    wanted = (*INSPECTION_COLUMNS, *(APPEARANCE_COLUMNS if appearance else ()))
     paths = table.frame["path"].tolist()
-    described = map_files(describe_file, paths, files=len(paths), workers=workers, chunksize=_FILES_PER_TASK)
-    rows = []
-    for row in described:
-        rows.append(row)
+    files_in_all = len(set(paths))
+    rows: dict[str, tuple[Any, ...]] = {}
+    for path, record in _records(paths, workers=workers, cache=cache, rule=rule):
+        rows[path] = tuple(_shared(record[name]) for name in wanted)
         if progress is not None:
-            progress(len(rows), len(paths))
-    columns = pd.DataFrame(rows, columns=list(INSPECTION_COLUMNS), index=table.frame.index)
-    columns = columns.astype(dict.fromkeys(_WHOLE_NUMBERS, "Int64") | {"readable": bool})
-    plain = table.frame.drop(columns=list(INSPECTION_COLUMNS), errors="ignore")
-    return replace(table, frame=pd.concat([plain, columns], axis=1))
+            progress(len(rows), files_in_all)
+    columns = pd.DataFrame([rows[path] for path in paths], columns=list(wanted), index=table.frame.index)
+    types = dict.fromkeys(RECORD_NUMBERS, "Int64") | dict.fromkeys(set(_NUMBERS) & set(wanted), "float64")
+    columns = columns.astype(types | {"readable": bool})
+    plain = table.frame.drop(columns=[*INSPECTION_COLUMNS, *APPEARANCE_COLUMNS], errors="ignore")
+    return _with_patients(replace(table, frame=pd.concat([plain, columns], axis=1)))
 
 
-def describe_file(path: str) -> dict[str, Any]:
-    """Return ``INSPECTION_COLUMNS`` for one file; an unreadable file is described, not raised."""
-    row: dict[str, Any] = dict.fromkeys(INSPECTION_COLUMNS, "") | dict.fromkeys(_WHOLE_NUMBERS)
-    row["readable"] = False
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+def _records(
+    paths: Sequence[str], *, workers: int | None, cache: InspectionCache | None, rule: ReadingRule
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the record of each path once: first those that are known, then those read now."""
+    with ExitStack() as stack:
+        store = stack.enter_context(cache.opened(_rule_text(rule))) if cache is not None else None
+        states = {path: state for path in paths if (state := file_state(path))} if store is not None else {}
+        known: set[str] = set()
+        for path, record in store.known(states) if store is not None else ():
+            known.add(path)
+            yield path, record
+        unknown = [path for path in dict.fromkeys(paths) if path not in known]
+        describe = partial(describe_file, rule=rule)
+        fresh: list[tuple[str, FileState, dict[str, Any]]] = []
         try:
-            data = read_bytes(path)
-            row |= {"bytes": len(data), "content_hash": files.content_hash(data)}
-            row |= _describe_pixels(data, path) | {"readable": True}
-        except DataError as reason:
-            row["error"] = reason.message.removeprefix(f"{path}: ")
-    row["remark"] = "; ".join(dict.fromkeys(str(warning.message) for warning in caught))
-    return row
+            described = map_files(describe, unknown, files=len(unknown), workers=workers, chunksize=_FILES_PER_TASK)
+            for path, record in zip(unknown, described, strict=True):
+                if path in states:
+                    fresh.append((path, states[path], record))
+                if store is not None and len(fresh) >= _FILES_PER_WRITE:
+                    store.add(fresh)
+                    fresh = []
+                yield path, record
+        finally:  # stopped half-way, the next time goes on from here
+            if store is not None:
+                store.add(fresh)
 
 
-def _describe_pixels(data: bytes, path: str) -> dict[str, Any]:
-    decoded = decode_bytes(data, path, channels=3)
-    width, height = decoded.image.size
-    pixels = f"{width}x{height}:".encode("ascii") + decoded.image.tobytes()
-    extremes: Any = decoded.image.getextrema()
-    return {
-        "width": width,
-        "height": height,
-        "mode": decoded.mode,
-        "format": decoded.format,
-        "frames": count_frames(data),
-        "pixel_hash": files.content_hash(pixels),
-        "value_range": max(high - low for low, high in extremes),
-    }
+def _rule_text(rule: ReadingRule) -> str:
+    """Name everything that a record depends on beside the file."""
+    return f"{_FORMAT} Pillow {PIL.__version__} {asdict(rule)}"
+
+
+def _shared(value: Any) -> Any:
+    """Return one object for equal short texts, so that 100,000 rows do not hold ``PNG`` 100,000 times."""
+    return sys.intern(value) if isinstance(value, str) and len(value) < 40 else value
+
+
+def _with_patients(table: ImageTable) -> ImageTable:
+    rows = table.readable()
+    if table.has_groups or rows.empty or (rows["dicom_patient"] == "").any():
+        return table
+    return replace(table, frame=table.frame.assign(group=table.frame["dicom_patient"]))
+
+
+def default_cache(folder: Path | None = None) -> InspectionCache:
+    """Return the cache of inspections in the cache folder of the settings, by default the user's own."""
+    return InspectionCache(folder or default_cache_folder())

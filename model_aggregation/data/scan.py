@@ -10,10 +10,11 @@ from typing import Literal
 
 import pandas as pd
 
+from model_aggregation.data.appearance import APPEARANCE_COLUMNS
 from model_aggregation.data.decoding import FOREIGN_IMAGE_SUFFIXES, IMAGE_SUFFIXES
 from model_aggregation.data.folder_walk import FoundFile, Walk, as_id, walk_folder
 from model_aggregation.data.grouping import groups_from_column, groups_from_pattern
-from model_aggregation.data.image_table import INSPECTION_COLUMNS, OWN_COLUMNS, SPLITS, ImageTable
+from model_aggregation.data.image_table import INSPECTION_COLUMNS, LOOK_ALIKE, OWN_COLUMNS, SPLITS, ImageTable
 from model_aggregation.data.table_file import TABLE_SUFFIXES, as_text, locate, read_table, require_columns
 from model_aggregation.errors import DataError
 
@@ -176,6 +177,6 @@ def _metadata(listed: pd.DataFrame, *, keep_group: bool) -> tuple[pd.DataFrame, 
     """Return the user's own columns, and the new names of those whose name the program uses itself."""
     consumed = ["path", "label", "split"] + ([] if keep_group else ["group"])
     metadata = listed.drop(columns=consumed, errors="ignore")
-    taken = {*OWN_COLUMNS, *INSPECTION_COLUMNS}
+    taken = {*OWN_COLUMNS, *INSPECTION_COLUMNS, *APPEARANCE_COLUMNS, LOOK_ALIKE}
     renamed = {name: f"table_{name}" for name in metadata.columns if name in taken}
     return metadata.rename(columns=renamed), renamed

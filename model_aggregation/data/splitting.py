@@ -1,8 +1,9 @@
 """Splitting into train, val and test: stratified by class, groups and equal pictures kept whole.
 
-What is never torn apart is a *unit*: the images joined by a group or by equal pixels, directly or through
-others. The order of the units comes from a hash of the seed and their names, and all arithmetic is in whole
-numbers, so the same images give the same split on every platform and in every order of the files.
+What is never torn apart is a *unit*: the images joined by a group, by equal pixels or, where they were looked for,
+as near duplicates, directly or through others. The order of the units comes from a hash of the seed and their names,
+and all arithmetic is in whole numbers, so the same images give the same split on every platform and in every order of
+the files.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 from model_aggregation import files
 from model_aggregation.data.allocation import Unit, allocate
-from model_aggregation.data.image_table import SPLITS, ImageTable
+from model_aggregation.data.image_table import LOOK_ALIKE, SPLITS, ImageTable
 from model_aggregation.data.table_file import as_text, locate, read_table, require_columns
 from model_aggregation.errors import DataError, SettingsError
 
@@ -135,6 +136,11 @@ def fold_tables(table: ImageTable, rule: FoldRule) -> tuple[ImageTable, ...]:
     return tuple(tables)
 
 
+def repeated_fold_tables(table: ImageTable, rule: FoldRule, *, repeats: int) -> tuple[tuple[ImageTable, ...], ...]:
+    """Return the tables of :func:`fold_tables` so many times, each time drawn anew (the seed, the next seed, …)."""
+    return tuple(fold_tables(table, replace(rule, seed=rule.seed + number)) for number in range(repeats))
+
+
 def _rows_to_split(table: ImageTable) -> pd.DataFrame:
     if not table.inspected:
         raise ValueError("inspect the table before splitting it: equal pictures must stay together")
@@ -201,15 +207,17 @@ def _units(rows: pd.DataFrame, seed: str) -> _Units:
 
 
 def _components(rows: pd.DataFrame) -> np.ndarray:
-    """Number the units 0, 1, …: the connected components of images, groups and pictures."""
+    """Number the units 0, 1, …: the connected components of images, groups, pictures and near duplicates."""
     count = len(rows)
     picture = pd.factorize(rows["pixel_hash"])[0] + count
     group = pd.factorize(rows["group"])[0] + picture.max() + 1
     grouped = (rows["group"] != "").to_numpy()
+    look = pd.factorize(rows[LOOK_ALIKE])[0] if LOOK_ALIKE in rows else np.full(count, -1)
+    alike = look >= 0
     image = np.arange(count)
-    start = np.concatenate([image, image[grouped]])
-    end = np.concatenate([picture, group[grouped]])
-    nodes = int(group.max()) + 1
+    start = np.concatenate([image, image[grouped], image[alike]])
+    end = np.concatenate([picture, group[grouped], look[alike] + group.max() + 1])
+    nodes = int(end.max()) + 1
     graph = coo_matrix((np.ones(len(start), dtype=bool), (start, end)), shape=(nodes, nodes))
     labels = connected_components(graph, directed=False)[1][:count]
     return pd.factorize(labels)[0]

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,11 @@ from torch import Tensor, nn
 
 from model_aggregation.config import Settings
 from model_aggregation.errors import ModelError, SettingsError
+from model_aggregation.models.adapting import library_form
 from model_aggregation.models.heads import fresh_head, learning_parts, with_mlp_head
-from model_aggregation.models.libraries import IMAGENET, input_facts, make_module, published_weights, rescales_input
+from model_aggregation.models.libraries import IMAGENET, input_facts, make_module, rescales_input
+from model_aggregation.models.published import Whereabouts, published_weights
+from model_aggregation.models.servers import hub_kept_offline
 from model_aggregation.models.weights import fit_weights, read_weights
 from model_aggregation.models.zoo import ModelName, parse_model_name
 
@@ -93,7 +97,8 @@ def preprocessing_for(model: ModelName, settings: Settings) -> Preprocessing:
     SettingsError
         If ``normalize`` cannot be read for this number of channels.
     """
-    facts = input_facts(model)
+    with hub_kept_offline(settings.offline):
+        facts = input_facts(model)
     own = facts.mean, facts.std
     if settings.channels == 1 and settings.pretrained and rescales_input(model):
         own = (0.5,) * 3, (0.5,) * 3  # what the network would make of three channels, which it cannot of one
@@ -146,11 +151,11 @@ def build_network(model: ModelName, classes: int, settings: Settings, *, with_we
         If the network cannot be made, or its weights are not to be had or do not fit.
     """
     preprocessing = preprocessing_for(model, settings)
-    file = weights_file(model, settings) if settings.pretrained else None
     shape = {"channels": preprocessing.channels, "image_size": preprocessing.image_size}
     try:
-        module = make_module(model, classes, pretrained=settings.pretrained, **shape)
-        head = head_tensors(model, module, classes, **shape)
+        with hub_kept_offline(settings.offline):
+            module = make_module(model, classes, pretrained=settings.pretrained, **shape)
+            head = head_tensors(model, module, classes, **shape)
     except ModelError:
         raise
     except Exception as error:  # whatever a library raises for sizes and channels it cannot do
@@ -158,18 +163,31 @@ def build_network(model: ModelName, classes: int, settings: Settings, *, with_we
     fresh_head(module, head)
     if settings.head == "mlp":
         head = with_mlp_head(module, head, source=model.source)
-    origin = None
-    if not with_weights:
-        return Network(module, model, head, preprocessing, None)
+    network = Network(module, model, head, preprocessing, None)
+    return _with_pretrained(network, settings) if with_weights and settings.pretrained else network
+
+
+def _with_pretrained(network: Network, settings: Settings) -> Network:
+    """Return the network with the weights of a file or of its library; where they came from is part of it."""
+    model, head, seen = network.name, network.head, network.preprocessing
+    file = weights_file(model, settings)
     if file is not None:
-        state = read_weights(file, trust_pickle=settings.trust_pickle)
-        # Without training the file must bring its head too; otherwise the head is new.
-        fit_weights(module, state, head=head if settings.train else frozenset(), origin=str(file))
-        origin = str(file)
-    elif settings.pretrained:
-        state, origin = published_weights(model, classes, **shape)
-        fit_weights(module, state, head=head, origin=origin)
-    return Network(module, model, head, preprocessing, origin)
+        state, origin = read_weights(file, trust_pickle=settings.trust_pickle), str(file)
+        head = head if settings.train else frozenset()  # without training the file must bring its head too
+    else:
+        state, origin = published_weights(model, Whereabouts(settings.weights_dir, settings.offline))
+    with hub_kept_offline(settings.offline):
+        left = fit_weights(
+            network.module,
+            state,
+            head=head,
+            origin=origin,
+            adapt=partial(library_form, model, channels=seen.channels, image_size=seen.image_size),
+            allow_partial=settings.allow_partial_weights,
+        )
+    if left:
+        origin += f" (in part: {len(left)} tensors did not fit or are missing, such as {left[0]})"
+    return replace(network, weights_origin=origin)
 
 
 def head_tensors(

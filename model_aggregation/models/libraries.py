@@ -1,7 +1,7 @@
-"""What differs between torchvision and timm: making a network, its own preprocessing, its published weights.
+"""What differs between torchvision, timm and a user's own networks: making one, and its own preprocessing.
 
 Each library is asked for a network that already has the wanted number of classes, so that no list of heads is
-kept here. Failed downloads become a ``ModelError`` that says how to bring the file by hand.
+kept here.
 """
 
 import inspect
@@ -9,7 +9,7 @@ import logging
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 from typing import Any
 
 import torch
@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from model_aggregation.errors import ModelError
 from model_aggregation.models.imports import timm_library, torchvision_models
+from model_aggregation.models.own import make_own, own_takes
+from model_aggregation.models.servers import check_hub_reachable, hub_is_offline, hub_kept_offline
 from model_aggregation.models.zoo import ModelName
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -35,17 +37,20 @@ class InputFacts:
 def input_facts(model: ModelName) -> InputFacts:
     """Return size (pixels), mean, standard deviation and interpolation that belong to a model's weights.
 
-    Where a library publishes no weights, ImageNet's mean and deviation and the architecture's size are used.
+    Where a library publishes no weights, ImageNet's mean and deviation and the architecture's size are used; for a
+    user's own network 224 pixels.
     """
+    if model.own:
+        return InputFacts(224, *IMAGENET, "bilinear")
     if model.source == "torchvision":
         return _torchvision_facts(model)
-    configuration = _timm_configuration(model)
+    configuration = timm_configuration(model)
     values = timm_library().data.resolve_data_config(pretrained_cfg=configuration.to_dict())
     return InputFacts(values["input_size"][-1], tuple(values["mean"]), tuple(values["std"]), values["interpolation"])
 
 
 def _torchvision_facts(model: ModelName) -> InputFacts:
-    entry = _torchvision_weights(model)
+    entry = torchvision_weights(model)
     if entry is None:
         return InputFacts(224, *IMAGENET, "bilinear")
     transform = entry.transforms()
@@ -54,7 +59,8 @@ def _torchvision_facts(model: ModelName) -> InputFacts:
     )
 
 
-def _torchvision_weights(model: ModelName) -> Any:
+def torchvision_weights(model: ModelName) -> Any:
+    """Return torchvision's entry of a model's published weights, or None."""
     weights = torchvision_models().get_model_weights(model.architecture)
     if model.tag:
         return weights[model.tag]
@@ -66,12 +72,17 @@ def make_module(model: ModelName, outputs: int, *, channels: int, image_size: in
 
     ``pretrained`` says whether published weights will follow; networks that rescale their own input need to know.
     """
+    if model.own:
+        module = make_own(model.source, model.architecture, outputs, channels=channels, image_size=image_size)
+        takes_channels = own_takes(model.source, model.architecture, "channels")
+        return module if channels == 3 or takes_channels else with_input_channels(module, channels)
     if model.source == "torchvision":
         rescale = pretrained and channels == 3
         module = _torchvision_module(model, outputs, image_size=image_size, random=not pretrained, rescale=rescale)
         return module if channels == 3 else with_input_channels(module, channels)
-    arguments = _timm_arguments(model, outputs, channels=channels, image_size=image_size)
-    return timm_library().create_model(model.full_name, pretrained=False, **arguments)
+    arguments = timm_arguments(model, outputs, channels=channels, image_size=image_size)
+    with hub_kept_offline(model.on_hub):  # the arguments needed its configuration: it is here
+        return timm_library().create_model(model.full_name, pretrained=False, **arguments)
 
 
 def rescales_input(model: ModelName) -> bool:
@@ -90,103 +101,57 @@ def _torchvision_module(model: ModelName, outputs: int, *, image_size: int, rand
     wanted = {
         "num_classes": outputs,
         "image_size": image_size,  # transformers with fixed position embeddings
+        "input_size": (image_size, image_size),  # and with a fixed number of windows
         "init_weights": random,
         "aux_logits": False,  # the auxiliary classifiers serve training from nothing; their outputs are not used
         "transform_input": rescale,  # Inception and GoogLeNet weights were made for another input range
     }
-    takes_size = "image_size" in accepted
-    arguments = {key: value for key, value in wanted.items() if key in accepted and key != "image_size"}
-    if takes_size and image_size != input_facts(model).size:
-        arguments["image_size"] = image_size
-    arguments["num_classes"] = outputs
-    return builder(weights=None, **arguments)
+    arguments = {key: value for key, value in wanted.items() if key in accepted}
+    return builder(weights=None, **{**arguments, "num_classes": outputs})
 
 
-def _timm_arguments(model: ModelName, outputs: int, *, channels: int, image_size: int) -> dict[str, Any]:
+def timm_arguments(model: ModelName, outputs: int, *, channels: int, image_size: int) -> dict[str, Any]:
+    """Return what timm is told to make a network of this shape."""
     arguments: dict[str, Any] = {"num_classes": outputs, "in_chans": channels}
-    configuration = _timm_configuration(model)
+    configuration = timm_configuration(model)
     if configuration.fixed_input_size and image_size != configuration.input_size[-1]:
         arguments["img_size"] = image_size
     return arguments
 
 
-def _timm_configuration(model: ModelName) -> Any:
+def timm_configuration(model: ModelName) -> Any:
     """Return timm's configuration of a network: from its own list, or from the Hugging Face hub."""
     timm = timm_library()
     if not model.on_hub:
         return timm.models.get_pretrained_cfg(model.full_name) or timm.models.PretrainedCfg()
+    return _hub_configuration(model)
+
+
+@cache
+def _hub_configuration(model: ModelName) -> Any:
+    """Read a repository's configuration: what was downloaded before as it is, without asking for news."""
+    from huggingface_hub import try_to_load_from_cache
+
+    timm, repository = timm_library(), model.architecture.removeprefix("hf_hub:")
+    name, _, revision = repository.partition("@")
+    here = isinstance(try_to_load_from_cache(name, "config.json", revision=revision or None), str)
     try:
-        with _quiet("huggingface_hub", "timm"):
-            values, _, _ = timm.models.load_model_config_from_hf(model.architecture.removeprefix("hf_hub:"))
-    except Exception as error:
+        if not here and not hub_is_offline():
+            check_hub_reachable()
+        with quiet("huggingface_hub", "timm"), hub_kept_offline(here):
+            values, _, _ = timm.models.load_model_config_from_hf(repository)
+    except Exception as error:  # whatever the hub's client raises
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
-            _how_to_bring(model, "the Hugging Face hub", "load it once where there is internet", error)
+            f"The repository {repository} of the Hugging Face hub is not on this machine, and its configuration could "
+            f"not be downloaded ({reason}). Where there is internet, 'hf download {repository}' brings it into the "
+            "hub's cache folder; copy that folder, and name it in HF_HUB_CACHE."
         ) from error
     return timm.models.PretrainedCfg(**{key: value for key, value in values.items() if key != "license"})
 
 
-def published_weights(
-    model: ModelName, outputs: int, *, channels: int, image_size: int
-) -> tuple[dict[str, Tensor], str]:
-    """Return the state dict that the library publishes for ``model`` and where it came from.
-
-    timm brings it into the wanted shape (input channels, position embeddings) by its own rules.
-
-    Raises
-    ------
-    ModelError
-        If there are none, or if they are not on this machine and cannot be downloaded.
-    """
-    if model.source == "torchvision":
-        return _torchvision_published(model)
-    return _timm_published(model, _timm_arguments(model, outputs, channels=channels, image_size=image_size))
-
-
-def _torchvision_published(model: ModelName) -> tuple[dict[str, Tensor], str]:
-    entry = _torchvision_weights(model)
-    if entry is None:
-        raise ModelError(_no_weights(model))
-    target = Path(torch.hub.get_dir()) / "checkpoints" / entry.url.rsplit("/", 1)[-1]
-    try:
-        state = entry.get_state_dict(progress=False, check_hash=True)
-    except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash a RuntimeError
-        raise ModelError(_how_to_bring(model, entry.url, f"put it at {target}", error)) from error
-    return state, f"{entry.url.rsplit('/', 1)[-1]} ({entry})"
-
-
-def _timm_published(model: ModelName, arguments: dict[str, Any]) -> tuple[dict[str, Tensor], str]:
-    configuration = _timm_configuration(model)
-    if not model.on_hub and not configuration.has_weights:
-        raise ModelError(_no_weights(model))
-    origin = configuration.hf_hub_id or configuration.url or configuration.file
-    if configuration.hf_hub_id and "/" in str(configuration.hf_hub_id):
-        origin = f"Hugging Face hub: {configuration.hf_hub_id}"
-    try:
-        with _quiet("huggingface_hub", "timm"):
-            donor = timm_library().create_model(model.full_name, pretrained=True, **arguments)
-    except Exception as error:
-        raise ModelError(_how_to_bring(model, str(origin), "download it elsewhere", error)) from error
-    return donor.state_dict(), str(origin)
-
-
-def _no_weights(model: ModelName) -> str:
-    return (
-        f"The library publishes no pretrained weights for '{model}'. "
-        "Give a file (--weights), or start from random weights (--no-pretrained)."
-    )
-
-
-def _how_to_bring(model: ModelName, origin: str, where: str, error: Exception) -> str:
-    reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    return (
-        f"The pretrained weights of '{model}' are not on this machine and could not be downloaded "
-        f"({reason}). They come from {origin}: {where}, or name the file with --weights {model}=FILE; "
-        "--no-pretrained starts from random weights instead."
-    )
-
-
 @contextmanager
-def _quiet(*loggers: str) -> Iterator[None]:
+def quiet(*loggers: str) -> Iterator[None]:
     """Keep libraries from logging what the error message says anyway."""
     before = {name: logging.getLogger(name).level for name in loggers}
     for name in loggers:

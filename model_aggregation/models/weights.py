@@ -4,6 +4,8 @@ A pickled network is never loaded unless the user says so: ``.pth`` files go thr
 """
 
 import pickle
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,7 +15,6 @@ from model_aggregation.errors import ModelError
 from model_aggregation.models.libraries import fold_channels
 
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "module")
-_PREFIXES = ("module.", "_orig_mod.", "model.")
 
 
 def read_weights(path: Path, *, trust_pickle: bool = False) -> dict[str, Tensor]:
@@ -59,12 +60,28 @@ def _unwrapped(content: object, path: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def fit_weights(module: nn.Module, state: dict[str, Tensor], *, head: frozenset[str], origin: str) -> None:
+@dataclass(frozen=True)
+class Fit:
+    """How a state dict goes into a network: tensors that fit, and in words what does not."""
+
+    tensors: dict[str, Tensor]
+    problems: tuple[str, ...]
+
+
+def fit_weights(
+    module: nn.Module,
+    state: dict[str, Tensor],
+    *,
+    head: frozenset[str],
+    origin: str,
+    adapt: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None,
+    allow_partial: bool = False,
+) -> tuple[str, ...]:
     """Load ``state`` into ``module``, but for the tensors of ``head``: a new head keeps its fresh weights.
 
-    With an empty ``head`` everything must be in the file.
-
-    Tensors are cast to the network's type. A first layer for three channels is summed for a grey network.
+    With an empty ``head`` everything must be in the file. Tensors are cast to the network's type. A first layer for
+    three channels is summed for a grey network. Where something does not fit, ``adapt`` may bring the state dict into
+    the network's form. With ``allow_partial`` what fits is loaded, and what does not is returned.
 
     Raises
     ------
@@ -72,7 +89,18 @@ def fit_weights(module: nn.Module, state: dict[str, Tensor], *, head: frozenset[
         Listing every tensor that is missing, left over or of another shape. Nothing is loaded then.
     """
     own = module.state_dict()
-    state = {name: value for name, value in _without_prefix(state, own).items() if not _is_auxiliary(name)}
+    state = _without_prefix(state, own)
+    fit = _compared(state, own, head)
+    if fit.problems and adapt is not None:
+        fit = min(fit, _compared(adapt(state), own, head), key=lambda one: len(one.problems))
+    if fit.problems and not (allow_partial and fit.tensors):
+        raise ModelError(f"The weights from {origin} do not fit the network:", fit.problems)
+    module.load_state_dict({**own, **fit.tensors})
+    return fit.problems
+
+
+def _compared(state: dict[str, Tensor], own: dict[str, Tensor], head: frozenset[str]) -> Fit:
+    state = {name: value for name, value in state.items() if not _is_auxiliary(name)}
     places = tuple({f"{_classifier(name)}." for name in head})
     fitted: dict[str, Tensor] = {}
     problems: list[str] = []
@@ -91,22 +119,18 @@ def fit_weights(module: nn.Module, state: dict[str, Tensor], *, head: frozenset[
         name for name in own if name not in state and name not in head and not name.endswith("num_batches_tracked")
     ]
     problems += [f"{name}: missing in the file" for name in missing]
-    if problems:
-        raise ModelError(f"The weights from {origin} do not fit the network:", problems)
-    module.load_state_dict({**own, **fitted})
+    return Fit(fitted, tuple(problems))
 
 
 def _without_prefix(state: dict[str, Tensor], own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Remove what wrappers put before every name, as long as more names fit without it."""
-    changed = True
-    while changed:
-        changed = False
-        for prefix in _PREFIXES:
-            if all(name.startswith(prefix) for name in state):
-                shorter = {name.removeprefix(prefix): value for name, value in state.items()}
-                if len(shorter.keys() & own.keys()) > len(state.keys() & own.keys()):
-                    state, changed = shorter, True
-    return state
+    """Remove what wrappers put before every name (``module.model.``), if more names fit without it."""
+    variants = [state]
+    while True:
+        state = variants[-1]
+        prefix = next(iter(state)).partition(".")[0] + "."
+        if not all(name.startswith(prefix) for name in state):
+            return max(variants, key=lambda variant: len(variant.keys() & own.keys()))
+        variants.append({name.removeprefix(prefix): value for name, value in state.items()})
 
 
 def _classifier(name: str) -> str:

@@ -1,16 +1,22 @@
 """Names of models: one way to write them, for every library.
 
-``torchvision:resnet18``, ``timm:efficientnet_lite0``, ``timm:resnet18.a1_in1k`` (a weights tag behind a dot). A bare
-name belongs to the source that the settings name. Nothing here is a hand-written list: the libraries are asked.
+``torchvision:resnet18``, ``timm:efficientnet_lite0``, ``timm:resnet18.a1_in1k`` (a weights tag behind a dot),
+``timm:hf_hub:OWNER/NAME`` (a repository of the Hugging Face hub), ``my_networks:small`` (a function of the user's own
+module). A bare name belongs to the source that the settings name. ``timm:efficientnet_b[0-3]`` stands for every name
+that the pattern fits, ``@quick`` for a set. Nothing here is a hand-written list: the libraries are asked.
 """
 
+import re
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
+from pathlib import Path
 from typing import get_args
 
 from model_aggregation.config import nearest
 from model_aggregation.errors import ModelError
 from model_aggregation.models.imports import timm_library, torchvision_models
+from model_aggregation.models.own import is_module, own_function
 from model_aggregation.models.sets import expand_sets
 from model_aggregation.options import Source
 
@@ -23,6 +29,8 @@ class ModelName:
 
     >>> str(ModelName("timm", "resnet18", "a1_in1k"))
     'timm:resnet18.a1_in1k'
+
+    The source of a user's own network is the module that holds its function.
     """
 
     source: str
@@ -38,6 +46,11 @@ class ModelName:
         return self.architecture.startswith("hf_hub:")
 
     @property
+    def own(self) -> bool:
+        """Whether the network comes from a function of the user's."""
+        return self.source not in SOURCES
+
+    @property
     def full_name(self) -> str:
         """The name as the library takes it, with the tag."""
         return f"{self.architecture}.{self.tag}" if self.tag else self.architecture
@@ -50,49 +63,110 @@ def parse_model_name(text: str, default_source: str = "torchvision") -> ModelNam
     ModelName(source='timm', architecture='resnet18', tag='a1_in1k')
     >>> parse_model_name("pytorch:resnet18") == parse_model_name("resnet18")
     True
+    >>> parse_model_name("hf-hub:timm/resnet18.a1_in1k")
+    ModelName(source='timm', architecture='hf_hub:timm/resnet18.a1_in1k', tag='')
 
     Raises
     ------
     ModelError
-        If the source before the colon is unknown or the name is empty.
+        If the source before the colon is neither a library nor a module, or the name is empty.
     """
-    source, colon, name = text.strip().partition(":")
-    if not colon:
-        source, name = default_source, text.strip()
-    source = "torchvision" if source == "pytorch" else source
-    if source not in SOURCES:
-        raise ModelError(f"Model '{text}': the source '{source}' is unknown; {nearest(source, SOURCES)}")
+    source, name = _source_and_name(text, default_source)
+    if source not in SOURCES and not is_module(source):
+        raise ModelError(
+            f"Model '{text}': the source '{source}' is unknown; {nearest(source, SOURCES)} "
+            "A network of your own is MODULE:FUNCTION, with MODULE.py in the folder that the program is started in."
+        )
     if not name:
         raise ModelError(f"Model '{text}': a name is missing after '{source}:'.")
-    if name.startswith("hf_hub:"):
+    if name.startswith("hf_hub:") or source not in SOURCES:
         return ModelName(source, name)  # a repository's name may hold dots
     architecture, _, tag = name.partition(".")
     return ModelName(source, architecture, tag)
 
 
-def find_models(texts: list[str], default_source: str = "torchvision") -> list[ModelName]:
-    """Return the models behind ``texts`` (names and ``@sets``), each of which the installed libraries know.
+def _source_and_name(text: str, default_source: str) -> tuple[str, str]:
+    text = re.sub(r"(^|:)hf-hub:", r"\1hf_hub:", text.strip())  # as timm writes it
+    if text.startswith("hf_hub:"):
+        return "timm", text
+    source, colon, name = text.partition(":")
+    if not colon:
+        source, name = default_source, text
+    return "torchvision" if source == "pytorch" else source, name
+
+
+def find_models(
+    texts: list[str], default_source: str = "torchvision", *, sets_file: Path | None = None
+) -> list[ModelName]:
+    """Return the models behind ``texts`` (names, patterns and ``@sets``), each of which is known, in their order.
+
+    A model that a pattern or a set brings once more is not repeated.
+
+    Parameters
+    ----------
+    sets_file
+        YAML file of named sets beside those of the program.
 
     Raises
     ------
     ModelError
-        Listing every name that is unknown, with the nearest ones, and every model named twice.
+        Listing every name that is unknown, with the nearest ones, and every model that is itself named twice.
     """
     found: list[ModelName] = []
+    named: list[ModelName] = []
     problems: list[str] = []
-    for text in expand_sets(texts):
+    for text in texts:
         try:
-            model = parse_model_name(text, default_source)
-            _check_known(model)
+            models = [
+                model
+                for name in expand_sets([text], sets_file)
+                for model in (_fitting(name, default_source) if is_pattern(name) else [_known(name, default_source)])
+            ]
         except ModelError as error:
-            problems.append(error.message)
+            problems += [error.message, *error.problems]
             continue
-        if model in found:
-            problems.append(f"Model '{text}' is named twice.")
-        found.append(model)
+        if not text.startswith("@") and not is_pattern(text):
+            problems += [f"Model '{text}' is named twice." for model in models if model in named]
+            named += models
+        found += [model for model in dict.fromkeys(models) if model not in found]
     if problems:
         raise ModelError("The models cannot be used as named:", problems)
     return found
+
+
+def is_pattern(text: str) -> bool:
+    """Return whether a name stands for all that it fits: with ``*``, ``?`` or ``[…]``."""
+    return any(character in text for character in "*?[")
+
+
+def _known(text: str, default_source: str) -> ModelName:
+    model = parse_model_name(text, default_source)
+    _check_known(model)
+    return model
+
+
+def _fitting(pattern: str, default_source: str) -> list[ModelName]:
+    source, name = _source_and_name(pattern, default_source)
+    models = models_fitting(name, tuple(known for known in SOURCES if fnmatchcase(known, source)))
+    if not models:
+        literal = re.sub(r"[\[\]*?]", "", name).partition(".")[0]
+        names = [name for known in SOURCES if fnmatchcase(known, source) for name in known_architectures(known)]
+        raise ModelError(f"No model fits '{pattern}'; {nearest(literal, names)}")
+    return models
+
+
+def models_fitting(pattern: str, sources: tuple[str, ...] = SOURCES) -> list[ModelName]:
+    """Return the models of the libraries whose name fits a pattern without a source.
+
+    A pattern with a dot is compared with every published weights tag (``resnet50.*``), one without with architectures.
+    """
+    models = [ModelName(source, name) for source in sources for name in known_architectures(source)]
+    architecture, dot, _ = pattern.partition(".")
+    fitting = [model for model in models if fnmatchcase(model.architecture, architecture)]
+    if not dot:
+        return fitting
+    tagged = [ModelName(model.source, model.architecture, tag) for model in fitting for tag in weight_tags(model)]
+    return [model for model in tagged if fnmatchcase(model.full_name, pattern)]
 
 
 @cache
@@ -104,8 +178,11 @@ def known_architectures(source: str) -> tuple[str, ...]:
     return tuple(timm_library().list_models())
 
 
+@cache
 def weight_tags(model: ModelName) -> tuple[str, ...]:
     """Return the tags of the published weights of an architecture; the first is the library's own choice."""
+    if model.own or model.on_hub:
+        return ()
     if model.source == "torchvision":
         weights = torchvision_models().get_model_weights(model.architecture)
         names = [entry.name for entry in weights]
@@ -116,6 +193,9 @@ def weight_tags(model: ModelName) -> tuple[str, ...]:
 
 
 def _check_known(model: ModelName) -> None:
+    if model.own:
+        own_function(model.source, model.architecture)
+        return
     if model.on_hub and model.source == "timm":
         return
     architectures = known_architectures(model.source)

@@ -1,0 +1,65 @@
+"""The command that examines a data set."""
+
+from pathlib import Path
+
+from model_aggregation.cli.app import app, reporter_for_console, say
+from model_aggregation.cli.data_options import Alike, CacheFolder, Group, Layout, Workers
+
+
+@app.command
+def check(
+    data: Path,
+    /,
+    *,
+    out: Path | None = None,
+    group: Group = None,
+    layout: Layout = "auto",
+    split: Path | None = None,
+    image_size: int = 224,
+    alike: Alike = 0.95,
+    window: str | None = None,
+    max_pixels: int | None = None,
+    workers: Workers = None,
+    cache_folder: CacheFolder = None,
+) -> int:
+    """Find what is wrong with a data set before hours are spent on it.
+
+    Prints the findings and writes findings.csv, statistics.csv and findings.html (with thumbnails). The exit code is 1
+    if there is an error that would stop a training.
+
+    Parameters
+    ----------
+    data
+        Folder of images or table (.csv, .parquet) with the columns path, label.
+    out
+        Folder to write to; default: check/NAME OF THE DATA.
+    split
+        Table (splits.csv) that says which image is for train, val and test.
+    image_size
+        Pixels that the model takes; smaller images are found.
+    window
+        CENTRE,WIDTH: the values that become 0 to 255 in DICOM files and in grey images of 16 and 32 bits and floats.
+    max_pixels
+        Most pixels of an image; larger ones are refused as possible decompression bombs. Default: 178956970.
+    """
+    from model_aggregation.data.decoding import MOST_PIXELS, ReadingRule
+    from model_aggregation.data.doctor.examination import CheckRule, examine
+    from model_aggregation.data.doctor.page import finding_lines, summary
+    from model_aggregation.data.windows import read_window
+
+    most_pixels = MOST_PIXELS if max_pixels is None else max_pixels
+    reading = ReadingRule(None if window is None else read_window(window), most_pixels)
+    rule = CheckRule(group, layout, split, image_size, alike, reading, workers, cache_folder)
+    with reporter_for_console().working() as reporter:
+        found = examine(data, rule, count=reporter.count)
+    for line in finding_lines(found.findings):
+        say(line)
+    say(summary(found.table, found.findings))
+    for path in found.write(out or default_folder(data)):
+        say(f"written: {path}")
+    return 0 if found.passed else 1
+
+
+def default_folder(data: Path) -> Path:
+    """Return the folder that an examination is written to unless another is given."""
+    return Path("check") / (data.resolve().stem or "data")

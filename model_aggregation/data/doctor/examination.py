@@ -1,0 +1,133 @@
+"""One examination of a data set: everything that stands against it, before hours are spent on training."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from model_aggregation import files
+from model_aggregation.data.decoding import USUAL_READING, ReadingRule
+from model_aggregation.data.doctor.page import page
+from model_aggregation.data.doctor.shortcuts import Shortcuts, find_shortcuts, shortcut_findings
+from model_aggregation.data.doctor.statistics import split_findings, statistics
+from model_aggregation.data.duplicate_findings import near_duplicates
+from model_aggregation.data.file_findings import small_images
+from model_aggregation.data.finding import Finding, findings_table, sorted_findings
+from model_aggregation.data.findings import list_findings
+from model_aggregation.data.image_table import ImageTable
+from model_aggregation.data.inspection import default_cache, inspect
+from model_aggregation.data.look_alikes import ALIKE, LookAlikes, find_look_alikes
+from model_aggregation.data.scan import Layout, scan
+from model_aggregation.data.splitting import apply_split
+
+Count = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class CheckRule:
+    """What may be chosen about an examination.
+
+    Attributes
+    ----------
+    group, layout
+        As for training: the unit that must not be torn apart, and how a folder is read.
+    split
+        A table (splits.csv) to check the images by.
+    image_size
+        Pixels that a model takes, each way.
+    alike
+        Correlation of thumbnails from which two pictures count as near duplicates.
+    reading
+        The window of deep grey images, and the most pixels of a file.
+    workers
+        Processes that read, default: one per core.
+    cache_folder
+        Folder for what was found in files, default: the user's cache folder.
+    """
+
+    group: str | None = None
+    layout: Layout = "auto"
+    split: Path | None = None
+    image_size: int = 224
+    alike: float = ALIKE
+    reading: ReadingRule = USUAL_READING
+    workers: int | None = None
+    cache_folder: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Examination:
+    """The images and what was found in them; ``findings`` holds errors first."""
+
+    table: ImageTable
+    findings: tuple[Finding, ...]
+    statistics: pd.DataFrame
+    shortcuts: Shortcuts
+    alike: LookAlikes
+    reading: ReadingRule
+
+    @property
+    def passed(self) -> bool:
+        """Whether training may begin: there is no error."""
+        return all(finding.severity != "error" for finding in self.findings)
+
+    def findings_table(self) -> pd.DataFrame:
+        """Return one row per finding; see :func:`model_aggregation.data.finding.findings_table`."""
+        return findings_table(self.findings)
+
+    def write(self, folder: Path) -> list[Path]:
+        """Write ``findings.csv``, ``statistics.csv`` and ``findings.html``; return their paths."""
+        paths = [folder / name for name in ("findings.csv", "statistics.csv", "findings.html")]
+        files.write_csv(paths[0], self.findings_table())
+        files.write_csv(paths[1], self.statistics)
+        files.write_text(paths[2], page(self.table, self.findings, self.statistics, self.shortcuts, self.reading))
+        return paths
+
+
+def examine(data: Path, rule: CheckRule, *, count: Count | None = None) -> Examination:
+    """Read all images and return everything found; nothing is written but the cache of inspections.
+
+    Parameters
+    ----------
+    data
+        Folder of images, or table with the columns ``path``, ``label``.
+    count
+        Called with what is done, how much of it, and of how much.
+
+    Raises
+    ------
+    DataError, SettingsError
+        When there is no data set to examine, or the split does not fit it.
+    """
+    table = inspected(data, rule, count=count)
+    if rule.split is not None:
+        table = apply_split(table, rule.split)
+    count_step = count or _no_count
+    count_step("looking for near duplicates and shortcuts", 0, 3)
+    alike = find_look_alikes(table, threshold=rule.alike)
+    count_step("looking for near duplicates and shortcuts", 1, 3)
+    shortcuts = find_shortcuts(table)
+    count_step("looking for near duplicates and shortcuts", 2, 3)
+    findings = [
+        *(found for found in list_findings(table) if table.presplit or found.kind != "no-split"),
+        *near_duplicates(table, alike),
+        *shortcut_findings(shortcuts),
+        *split_findings(table),
+        *small_images(table, rule.image_size),
+    ]
+    summary = statistics(table)
+    count_step("looking for near duplicates and shortcuts", 3, 3)
+    return Examination(table, tuple(sorted_findings(findings)), summary, shortcuts, alike, rule.reading)
+
+
+def inspected(data: Path, rule: CheckRule, *, count: Count | None = None) -> ImageTable:
+    """Return the table of a data set with everything that is known of its files, appearance included."""
+    table = scan(data, group=rule.group, layout=rule.layout)
+    reading = (lambda done, total: count("reading images", done, total)) if count else None
+    cache = default_cache(rule.cache_folder)
+    return inspect(table, workers=rule.workers, progress=reading, cache=cache, rule=rule.reading, appearance=True)
+
+
+def _no_count(what: str, done: int, total: int) -> None:
+    """Say nothing."""

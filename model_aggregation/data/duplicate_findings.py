@@ -1,0 +1,97 @@
+"""The same picture more than once: exactly, by its pixels, or nearly, by its look."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from model_aggregation.data.finding import Finding, Severity
+from model_aggregation.data.image_table import SPLITS, ImageTable
+from model_aggregation.data.look_alikes import LookAlikes
+
+
+def exact_duplicates(table: ImageTable, *, allowed: bool) -> Iterator[Finding]:
+    """Yield the findings about equal pixels; ``allowed``: between test and another split they are a warning."""
+    rows = table.readable()
+    twins = rows[rows["pixel_hash"].duplicated(keep=False)].sort_values(["pixel_hash", "id"])
+    if twins.empty:
+        return
+    held = {split: twins.loc[twins["split"] == split, "pixel_hash"] for split in SPLITS}
+    leaking = set(held["test"]) & ({*held["train"], *held["val"]})
+    choosing = set(held["train"]) & set(held["val"])
+    labels = twins.drop_duplicates(["pixel_hash", "label"])["pixel_hash"]
+    conflicting = set(labels[labels.duplicated()])
+    within = set(twins.loc[twins.duplicated(["pixel_hash", "split"], keep=False), "pixel_hash"])
+    remedy = (
+        "accepted by --allow-duplicates, which the report says" if allowed
+        else "remove them from one side, or accept this with --allow-duplicates"
+    )  # fmt: skip
+    kinds: list[tuple[Severity, str, set[str], str]] = [
+        (
+            "warning" if allowed else "error",
+            "duplicate-test",
+            leaking,
+            f"lie in test and in train or val; {remedy}",
+        ),
+        (
+            "warning",
+            "duplicate-train-val",
+            choosing,
+            "lie in train and val: choices made on val are too hopeful",
+        ),
+        (
+            "warning",
+            "duplicate-labels",
+            conflicting,
+            "have the same pixels and different labels; one is wrong",
+        ),
+        ("note", "duplicate-within", within, "are there more than once within a split"),
+    ]
+    for severity, kind, hashes, message in kinds:
+        if hashes:
+            ids = tuple(twins.loc[twins["pixel_hash"].isin(hashes), "id"])
+            yield Finding(severity, kind, f"{len(hashes)} pictures ({len(ids)} files) {message}", ids)
+
+
+def near_duplicates(table: ImageTable, alike: LookAlikes) -> Iterator[Finding]:
+    """Yield the findings about pairs that look alike, each pair under the gravest thing it does."""
+    if alike.pairs.empty:
+        return
+    rows = table.readable()
+    files = rows[rows["pixel_hash"].isin({*alike.pairs["first"], *alike.pairs["second"]})]
+    by_hash = {str(name): part for name, part in files.groupby("pixel_hash")}
+    pairs: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+    for pair in alike.pairs.sort_values("similarity", ascending=False).to_dict("records"):
+        one, other = by_hash[pair["first"]], by_hash[pair["second"]]
+        line = f"{_where(one)} and {_where(other)}: {pair['similarity']:.3f} {pair['change']}".rstrip()
+        for kind in _kinds_of_pair(one, other):
+            pairs.setdefault(kind, []).append(((*one["id"], *other["id"]), line))
+    kinds: list[tuple[Severity, str, str]] = [
+        ("warning", "near-duplicate-test", "lie in test and in train or val; the test is easier than it looks. "
+         "Look at them, and put what shows the same thing into one split (magg split does)"),
+        ("warning", "near-duplicate-train-val", "lie in train and val: choices made on val are too hopeful"),
+        ("warning", "near-duplicate-labels", "have different labels; look which is right"),
+        ("note", "near-duplicate-within", "lie in the same split and class"),
+    ]  # fmt: skip
+    for severity, kind, message in kinds:
+        if found := pairs.get(kind):
+            ids = tuple(dict.fromkeys(name for names, _ in found for name in names))
+            what = f"{len(found)} pairs of near duplicates ({len(ids)} files; alike by {alike.threshold:g} or more)"
+            yield Finding(severity, kind, f"{what} {message}", ids, tuple(line for _, line in found))
+
+
+def _kinds_of_pair(one: pd.DataFrame, other: pd.DataFrame) -> list[str]:
+    splits = {(here, there) for here in set(one["split"]) for there in set(other["split"]) if here != there}
+    kinds = []
+    if any("test" in pair for pair in splits):
+        kinds.append("near-duplicate-test")
+    if splits & {("train", "val"), ("val", "train")}:
+        kinds.append("near-duplicate-train-val")
+    if set(one["label"]) != set(other["label"]):
+        kinds.append("near-duplicate-labels")
+    return kinds or ["near-duplicate-within"]
+
+
+def _where(rows: pd.DataFrame) -> str:
+    first = rows.iloc[0]
+    more = f" and {len(rows) - 1} with its pixels" if len(rows) > 1 else ""
+    return f"{first['id']}{more}"

@@ -1,0 +1,118 @@
+"""A folder of broken, hostile and strangely named files never crashes the examination; each is read or explained."""
+
+import io
+import os
+import random
+import struct
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from command_line import magg  # noqa: F401  (fixture)
+from PIL import Image
+
+from model_aggregation.data.inspection import inspect
+from model_aggregation.data.scan import scan
+from model_aggregation.errors import DataError
+
+FORMATS = {"png": "PNG", "jpg": "JPEG", "gif": "GIF", "tif": "TIFF", "webp": "WEBP", "bmp": "BMP", "jp2": "JPEG2000"}
+
+
+def encoded(name: str) -> bytes:
+    pixels = np.random.default_rng(5).integers(0, 256, (24, 24, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, name)
+    return buffer.getvalue()
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def bombs() -> dict[str, bytes]:
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)
+    text = chunk(b"zTXt", b"k\0\0" + zlib.compress(b"a" * 200_000_000, 9))
+    plain = encoded("PNG")
+    gif = b"GIF87a" + struct.pack("<HH", 65535, 65535) + b"\x80\0\0" + b"\0" * 6
+    return {
+        "wide.png": b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))),
+        "text.png": plain[:33] + text + plain[33:],
+        "wide.gif": gif + b"," + struct.pack("<HHHH", 0, 0, 65535, 65535) + b"\0\x02\x02\x44\x01\0;",
+    }
+
+
+def fuzzed(folder: Path, each: int = 10) -> int:
+    """Write truncations and bit flips of every format, and bombs; return how many files."""
+    chance = random.Random(0)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = 0
+    for suffix, name in FORMATS.items():
+        whole = encoded(name)
+        for number in range(each):
+            data = bytearray(whole)
+            if number % 2:
+                data = data[: chance.randrange(len(data))]
+            else:
+                for _ in range(chance.choice((1, 4, 30))):
+                    data[chance.randrange(min(len(data), 400))] ^= 1 << chance.randrange(8)
+            (folder / f"{suffix}{number}.{suffix}").write_bytes(data)
+            written += 1
+    for name, data in bombs().items():
+        (folder / name).write_bytes(data)
+        written += 1
+    return written
+
+
+def odd_names(folder: Path) -> int:
+    names = ["line\nbreak.png", "タブ\t.png", "😀🏳️‍🌈.png", "a" * 251 + ".png", 'semi; colon, "quote".png', "[red].png"]
+    if sys.platform == "win32":
+        names = [name for name in names if not set(name) & set('\n\t"')]
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, name in enumerate(names):
+        pixels = np.random.default_rng(number).integers(0, 256, (24, 24), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / name)
+    return len(names)
+
+
+def test_the_whole_examination_survives(tmp_path: Path, magg) -> None:  # noqa: F811
+    root = tmp_path / "images"
+    broken = fuzzed(root / "cat")
+    named = odd_names(root / "dog")
+    if sys.platform != "win32":
+        (root / "dog" / "loop").symlink_to(root, target_is_directory=True)
+        (root / "dog" / "self.png").symlink_to(root / "dog" / "self.png")
+        broken += 1
+    words = ("check", root, "--cache-folder", tmp_path / "cache", "--out", tmp_path / "out")
+    first = magg(*words, expect=1)
+    assert "images cannot be read" in first
+    assert magg(*words, expect=1) == first
+    assert f"{broken + named} images in 2 classes" in first
+    table = inspect(scan(root)).frame
+    assert table.loc[table["label"] == "dog", "readable"].sum() == named
+    assert (table.loc[~table["readable"], "error"] != "").all()
+    bombs_read = table.set_index("id").loc[[f"cat/{name}" for name in bombs()]]
+    assert not bombs_read["readable"].any()
+
+
+def test_in_processes_as_in_one(tmp_path: Path) -> None:
+    fuzzed(tmp_path / "cat", each=30)
+    table = scan(tmp_path)
+    assert len(table.frame) > 200
+    assert inspect(table, workers=2).frame.equals(inspect(table, workers=1).frame)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_files_and_folders_that_may_not_be_read(tmp_path: Path) -> None:
+    odd_names(tmp_path / "dog")
+    locked = tmp_path / "dog" / "[red].png"
+    locked.chmod(0)
+    frame = inspect(scan(tmp_path)).frame.set_index("id")
+    assert frame.loc["dog/[red].png", "error"] == "cannot be read: Permission denied"
+    (tmp_path / "dog").chmod(0)
+    try:
+        with pytest.raises(DataError, match="cannot be listed"):
+            scan(tmp_path)
+    finally:
+        (tmp_path / "dog").chmod(0o700)
