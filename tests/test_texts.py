@@ -53,7 +53,7 @@ def test_a_plan_names_files_states_and_what_is_left_to_do(two_classes, tmp_path)
     plan = plan_for(two_classes, tmp_path, name="g", model=None, models=models, save_every=1, epochs=3)
     files = tuple(planned_files(plan, plan.runs[0]))
     costs = [
-        Forecast(run.run_name, state, 10**6, 30.0, 2**20, files)
+        Forecast(run.run_name, state, 10**6, 30.0, 2**20, files, "float32")
         for run, state in zip(plan.runs, ("finished", "continues"), strict=True)
     ]
     text = "\n".join(part for part in plan_parts(plan, costs) if isinstance(part, str))

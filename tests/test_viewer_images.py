@@ -233,7 +233,7 @@ def test_marks_and_comments_are_kept_shown_and_exported(opened, log):
     page = opened()
     page.fill("#images-list", "要確認 1")
     page.wait_for_url(f"**list={quote('要確認 1').replace('%20', '+')}*")
-    page.wait_for_selector(".images-card")
+    page.wait_for_load_state("networkidle")  # another list is another gallery: the focus must not meet the old one
     page.focus(".images-card >> nth=0")
     page.keyboard.press("m")
     page.wait_for_selector(".images-card:nth-child(1) .images-star:visible")

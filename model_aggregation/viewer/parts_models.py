@@ -28,7 +28,7 @@ def short(name: str, length: int) -> str:
     """Return a name cut in the middle: beginnings and ends tell models apart.
 
     >>> short("timm:vit_base_patch16_224.augreg_in21k", 21)
-    'timm:vit_b…reg_in21k'
+    'timm:vit_b…greg_in21k'
     """
     if len(name) <= length:
         return name

@@ -51,6 +51,18 @@
         window.dash_ag_grid.getApiAsync("group-table").then((api) => api.setGridOption("quickFilterText", text ?? ""));
         return window.dash_clientside.no_update;
       },
+      // Resolves when the rows of the table are drawn, or after three seconds without a table.
+      drawn: (group) =>
+        Promise.race([
+          window.dash_ag_grid.getApiAsync("group-table").then(
+            (api) =>
+              new Promise((resolve) => {
+                if (api.getRenderedNodes().length) resolve();
+                else api.addEventListener("firstDataRendered", resolve);
+              }),
+          ),
+          new Promise((resolve) => setTimeout(resolve, 3000)),
+        ]).then(() => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve, 0, group)))),
       comparable: (chosen) => (chosen ?? []).length < 2,
       compare(clicks, chosen, path) {
         if (clicks) follow(`${path}?${new URLSearchParams({ runs: chosen.join(",") })}`);

@@ -23,10 +23,21 @@
     if (!waits) requestAnimationFrame(() => attempt(200));
   }
 
+  // Plotly draws a whole figure anew for one point: while it moves only its mark is moved, then the figure follows.
+  const settling = new Map();
   const movePoint = (name, x, y) =>
     drawn(name, "point", (found) => {
       const shown = Number.isFinite(x) && Number.isFinite(y);
-      window.Plotly.restyle(found, { x: [shown ? [x] : []], y: [shown ? [y] : []] }, [found.data.length - 1]);
+      const settle = () => found.isConnected && window.Plotly.restyle(found, { x: [shown ? [x] : []], y: [shown ? [y] : []] }, [found.data.length - 1]);
+      const mark = [...found.querySelectorAll(".scatterlayer .trace")].pop()?.querySelector(".point");
+      clearTimeout(settling.get(name));
+      if (!shown || !mark) {
+        settle();
+        return;
+      }
+      const { xaxis, yaxis } = found._fullLayout;
+      mark.setAttribute("transform", `translate(${xaxis.c2p(x)},${yaxis.c2p(y)})`);
+      settling.set(name, setTimeout(settle, 150));
     });
 
   // The slider's steps are rounded decimals, the stored cutoff lies between them: the nearest is the one that is meant.

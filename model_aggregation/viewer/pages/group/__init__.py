@@ -28,6 +28,7 @@ def layout(context: Context, address: Address) -> Component:
     board = context.reader.leaderboard(group)
     parts: list[Component] = [
         dcc.Store(id="group-name", data=group),
+        dcc.Store(id="group-drawn"),
         dcc.Interval(id="group-refresh", interval=REFRESH_MILLISECONDS, disabled=not board.progress),
         _heading(context, board),
         html.Div(summary(context, board), id="group-summary"),
@@ -127,15 +128,20 @@ def register(app: Dash, context: Context) -> None:
             notes = [context.say("group.roc_best", count=len(runs)), *notes]
         return themed(context, figure), "\n".join(notes)
 
-    @app.callback(Output("group-figures", "children"), Input("group-name", "data"))
-    def show_figures(group: str) -> list[Component]:
-        return _figures(context, context.reader.leaderboard(group))  # the table is there before they are drawn
+    # Drawing figures keeps a browser busy: what follows begins when the table is to be seen.
+    app.clientside_callback(
+        ClientsideFunction("magg_group", "drawn"), Output("group-drawn", "data"), Input("group-name", "data")
+    )
 
-    @app.callback(Output("group-wrong", "children"), Input("group-name", "data"))
+    @app.callback(Output("group-figures", "children"), Input("group-drawn", "data"), prevent_initial_call=True)
+    def show_figures(group: str) -> list[Component]:
+        return _figures(context, context.reader.leaderboard(group))
+
+    @app.callback(Output("group-wrong", "children"), Input("group-drawn", "data"), prevent_initial_call=True)
     def show_wrong(group: str) -> Component:
         return guarded(context, wrong_images, context, group)
 
-    @app.callback(Output("group-report", "children"), Input("group-name", "data"))
+    @app.callback(Output("group-report", "children"), Input("group-drawn", "data"), prevent_initial_call=True)
     def show_report(group: str) -> Component:
         return guarded(context, report, context, group)
 
