@@ -15,7 +15,7 @@ from model_aggregation.evaluation import (
     compare_predictions,
 )
 from model_aggregation.evaluation.intervals import mcnemar_mid_p, newcombe_paired_difference
-from model_aggregation.evaluation.ranking import bias_corrected_best, rank_sets
+from model_aggregation.evaluation.ranking import Spread, bias_corrected_best, rank_sets
 
 FAST = EvaluationOptions(resamples=200)
 
@@ -102,7 +102,7 @@ def test_rank_sets_tell_the_good_from_the_bad():
 def test_the_critical_value_of_two_models_is_the_normal_quantile():
     covariance = np.array([[2.0, 0.5], [0.5, 1.0]])
     sd = np.sqrt(2.0)
-    sets = rank_sets(np.array([1.0, 0.0]), covariance, np.array([[0, sd], [sd, 0]]))
+    sets = rank_sets(np.array([1.0, 0.0]), Spread(covariance, np.array([[0, sd], [sd, 0]])))
     assert sets.critical == pytest.approx(norm.ppf(0.975), abs=0.03)
 
 
@@ -111,18 +111,18 @@ def test_the_critical_value_of_equal_models_is_the_studentised_range():
 
     k = 6
     deviations = np.sqrt(2.0) * (1 - np.eye(k))
-    sets = rank_sets(np.zeros(k), np.eye(k), deviations)
+    sets = rank_sets(np.zeros(k), Spread(np.eye(k), deviations))
     assert sets.critical == pytest.approx(studentized_range.ppf(0.95, k, np.inf) / np.sqrt(2), abs=0.03)
     assert sets.low.tolist() == [1] * k
     assert sets.high.tolist() == [k] * k
 
 
 def test_a_spread_of_zero():
-    zero = np.zeros((2, 2))
-    tie = rank_sets(np.array([0.9, 0.9]), zero, zero)
+    zero = Spread(np.zeros((2, 2)), np.zeros((2, 2)))
+    tie = rank_sets(np.array([0.9, 0.9]), zero)
     assert (tie.low.tolist(), tie.high.tolist()) == ([1, 1], [2, 2])
-    assert rank_sets(np.array([1.0, 0.5]), zero, zero).reason
-    decided = rank_sets(np.array([1.0, 0.5]), zero, zero, decided=np.array([[False, True], [False, False]]))
+    assert rank_sets(np.array([1.0, 0.5]), zero).reason
+    decided = rank_sets(np.array([1.0, 0.5]), zero, decided=np.array([[False, True], [False, False]]))
     assert decided.low.tolist() == [1, 2]
 
 

@@ -6,6 +6,7 @@ import statsmodels.api as sm
 from evaluation_samples import many_class_tables, random_many_classes, random_two_classes, two_class_tables, two_classes
 from hypothesis import given, settings
 from scipy.special import logit
+from scipy.stats import t
 from sklearn import metrics as sk
 
 from model_aggregation.evaluation import EvaluationOptions, net_benefit_table, precision_recall_table, roc_table
@@ -190,7 +191,7 @@ def test_calibration_line_as_statsmodels(seed, skill):
     reference = sm.GLM(truth.astype(float), sm.add_constant(x), family=family).fit(
         tol=1e-12, cov_type="cluster", cov_kwds={"groups": groups, "use_correction": False}
     )
-    error = (robust.high - robust.low) / (2 * 1.959963984540054)
+    error = (robust.high - robust.low) / (2 * t.ppf(0.975, 19))  # 20 groups
     assert error == pytest.approx(reference.bse[1] * np.sqrt(20 / 19), rel=1e-6)
     assert "cluster-robust" in robust.method
 

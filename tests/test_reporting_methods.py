@@ -24,6 +24,7 @@ IMAGES = {
     "Van Calster et al. 2019", "Efron and Tibshirani 1993", "Davison and Hinkley 1997", "Robin et al. 2011",
 }  # fmt: skip
 GROUPS = IMAGES - {"Wilson 1927", "Newcombe 1998a", "Simel et al. 1991"} | {"Obuchowski 1997", "Liang and Zeger 1986"}
+GROUPS |= {"Cameron and Miller 2015"}
 
 
 def table(n: int, *, seed: int = 0, classes: int = 2, skill: float = 1.0, groups: np.ndarray | None = None):
@@ -199,6 +200,7 @@ def test_comparison_with_groups_has_no_mcnemar():
     assert "Holm" not in text
     assert "The single p value of AUC needed no adjustment" in text
     assert "DeLong's covariance for clustered data (DeLong et al. 1988; Obuchowski 1997)" in text
+    assert "with Student's t (DeLong et al. 1988; Obuchowski 1997; Cameron and Miller 2015)" in text
 
 
 def test_comparison_of_many_classes():

@@ -245,7 +245,7 @@ def test_folds_are_not_compared_but_their_pooled_runs(log: Path):
     row = repeats.query("kind == 'over folds' and model == 'timm:a' and split == 'test' and metric == 'auc'").iloc[0]
     assert (row["mean"], row["sd"], row["n"]) == pytest.approx((own["value"].mean(), own["value"].std(ddof=1), 3))
     methods = (report / "methods.md").read_text(encoding="utf-8")
-    assert "no model was selected on images apart from those tested" in methods
+    assert "No model was selected on images apart from those tested" in methods
     assert "repeats.csv" in methods
 
 

@@ -27,7 +27,7 @@ def banners(
     >>> banners(table, {}, {}, None, 0)[0]
     'no image of: ok'
     """
-    lines = _counts(predictions) + _cutoff(cutoff) + _groups(predictions) + _order(metrics, class_metrics)
+    lines = count_banners(predictions) + _cutoff(cutoff) + _groups(predictions) + _order(metrics, class_metrics)
     if argmax_ties:
         lines.append(f"{argmax_ties} images share their largest probability between classes: the first class decided")
     if predictions.renormalised:
@@ -35,7 +35,12 @@ def banners(
     return tuple(lines)
 
 
-def _counts(predictions: Predictions) -> list[str]:
+def count_banners(predictions: Predictions) -> list[str]:
+    """Return the warnings about missing and small classes.
+
+    >>> count_banners(Predictions(["a"], [0], [[0.9, 0.1]], ("ng", "ok")))[1]
+    'too few to conclude, fewer than 10 images of: ng (1)'
+    """
     counts = dict(zip(predictions.classes, map(int, predictions.counts), strict=True))
     lines = []
     if len(predictions) == 0:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from model_aggregation.evaluation.estimate import Estimate
+from model_aggregation.evaluation.intervals import too_few_units
 from model_aggregation.evaluation.predictions import Predictions
 
 Values = dict[str, np.ndarray]
@@ -18,6 +19,9 @@ Values = dict[str, np.ndarray]
 BLOCK_VALUES = 250_000  # weights held at once: 2 MB stay in the cache; a metric makes a few copies
 FEWEST_PER_BLOCK = 8
 TOLERATED_UNDEFINED = 0.05
+SAME = 1e-12
+"""Values of resamples that differ by no more are the same."""
+OUTSIDE = "bias of the bootstrap: the value lies outside its percentile interval"
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,10 +98,17 @@ class Resamples:
         """Return why resampling cannot tell the spread here, or None."""
         if self.count == 0:
             return "no resamples were asked for" if len(self.unit_of_image) else "no image"
-        present = self.units_per_class[self.units_per_class > 0]
-        if present.min() < 2:
-            return f"a class with a single {self.unit} does not vary between resamples"
-        return None
+        return too_few_units(self.fewest, groups=self.unit == "group")
+
+    @property
+    def fewest(self) -> int:
+        """Number of units of the rarest class that is present."""
+        return int(self.units_per_class[self.units_per_class > 0].min(initial=len(self.unit_of_image)))
+
+    @property
+    def degrees(self) -> int | None:
+        """Degrees of freedom of Student's t, one less than groups of the rarest class; None: normal quantiles."""
+        return self.fewest - 1 if self.unit == "group" else None
 
 
 def _draw(generator: np.random.Generator, units: int, size: int) -> np.ndarray:
@@ -124,7 +135,7 @@ def percentile_interval(values: np.ndarray, confidence: float = 0.95) -> tuple[f
     missing = len(values) - len(defined)
     if len(defined) == 0 or missing > TOLERATED_UNDEFINED * len(values):
         return f"undefined in {missing} of {len(values)} resamples"
-    if np.ptp(defined) <= 1e-12:
+    if np.ptp(defined) <= SAME:
         return "every resample gives the same value"
     low, high = np.quantile(defined, [0.5 - confidence / 2, 0.5 + confidence / 2])
     return float(low), float(high), f"{missing} undefined resamples left out" if missing else ""
@@ -155,7 +166,17 @@ def bootstrap_estimate(
     if found is None or isinstance(found, str):
         return Estimate(float(value), method=method, n=n, reason=f"no interval: {found}")
     low, high, undefined = found
-    return Estimate(float(value), low, high, f"{method}; {undefined}" if undefined else method, n)
+    biased = OUTSIDE if lies_outside(value, low, high) else None
+    return Estimate(float(value), low, high, f"{method}; {undefined}" if undefined else method, n, biased)
+
+
+def lies_outside(value: float, low: float, high: float) -> bool:
+    """Return whether a value is not within its limits, rounding aside.
+
+    >>> lies_outside(0.352, 0.357, 0.366), lies_outside(0.36, 0.357, 0.366)
+    (True, False)
+    """
+    return not low - SAME <= value <= high + SAME
 
 
 def bootstrap_p(differences: np.ndarray) -> float:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from model_aggregation.evaluation.decision import decide
 from model_aggregation.evaluation.estimate import Estimate
-from model_aggregation.evaluation.intervals import normal_quantile, proportion_interval
+from model_aggregation.evaluation.intervals import proportion_interval, too_few_units, two_sided_quantile
 from model_aggregation.evaluation.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -133,7 +133,8 @@ def calibration_line(
     Cox (1958), Biometrika 45:562; Van Calster et al. (2019), BMC Medicine 17:230: logistic regression of the
     outcome on logit(p), p clipped to [1e-12, 1 − 1e-12], and with logit(p) as an offset. Slope 1 and intercept
     0 are perfect; a slope below 1 means probabilities that are too extreme. With groups the Wald variance is
-    the cluster-robust one (Liang & Zeger 1986). Null for one class, tied scores and complete or
+    the cluster-robust one (Liang & Zeger 1986) with Student's t of one degree of freedom less than groups of the
+    rarer class; below 5 such groups there is no interval. Null for one class, tied scores and complete or
     quasi-complete separation, where no finite estimate exists.
 
     >>> slope, intercept = calibration_line(np.array([0.2, 0.4, 0.3, 0.9]), np.array([False, True, False, False]))
@@ -151,11 +152,25 @@ def calibration_line(
         return missing, missing
     slope = _fit(np.stack([np.ones_like(x), x], axis=1), np.zeros_like(x), y, groups)
     intercept = _fit(np.ones((len(x), 1)), x, y, groups)
-    z = normal_quantile(confidence)
-    return _wald(slope, z, method, len(y)), _wald(intercept, z, f"{method}, slope fixed at 1", len(y))
+    fewest = _fewest_groups(positive, groups)
+    objection = too_few_units(fewest, groups=True) if fewest is not None else None
+    quantile = None if objection else two_sided_quantile(confidence, None if fewest is None else fewest - 1)
+    reason = f"no interval: {objection}" if objection else None
+    lines = ((slope, method), (intercept, f"{method}, slope fixed at 1"))
+    found = [_wald(fit, quantile, words, len(y), reason) for fit, words in lines]
+    return found[0], found[1]
+
+
+def _fewest_groups(positive: np.ndarray, groups: np.ndarray | None) -> int | None:
+    """Return the number of groups of the rarer class, None without groups."""
+    if groups is None:
+        return None
+    return min(len(np.unique(groups[positive])), len(np.unique(groups[~positive])))
 
 
 def _no_line(x: np.ndarray, positive: np.ndarray) -> str | None:
+    if len(x) == 0:
+        return "no image"
     if positive.all() or not positive.any():
         return "only one class has images"
     if np.ptp(x) == 0:
@@ -166,11 +181,13 @@ def _no_line(x: np.ndarray, positive: np.ndarray) -> str | None:
     return None
 
 
-def _wald(fit: tuple[float, float] | None, z: float, method: str, n: int) -> Estimate:
+def _wald(fit: tuple[float, float] | None, quantile: float | None, method: str, n: int, reason: str | None) -> Estimate:
     if fit is None:
         return Estimate(None, method=method, n=n, reason="the regression did not converge")
     value, error = fit
-    return Estimate(value, value - z * error, value + z * error, method, n)
+    if quantile is None:
+        return Estimate(value, method=method, n=n, reason=reason)
+    return Estimate(value, value - quantile * error, value + quantile * error, method, n)
 
 
 def _fit(

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from model_aggregation.errors import SettingsError
+from model_aggregation.evaluation.banners import TOO_FEW, count_banners
 from model_aggregation.evaluation.cutoff import Cutoff
 from model_aggregation.evaluation.field import Field
 from model_aggregation.evaluation.folds import FoldCutoffs
@@ -177,13 +178,19 @@ def _rank_sets(field: Field, primary: str, options: EvaluationOptions) -> RankSe
     if isinstance(spread, str):
         return RankSets(None, None, reason=spread)
     decided = field.decided(primary, sign, options.confidence)
-    return rank_sets(values, *spread, decided=decided, confidence=options.confidence, seed=options.seed)
+    return rank_sets(values, spread, decided=decided, confidence=options.confidence, seed=options.seed)
 
 
 def _best(field: Field, primary: str, options: EvaluationOptions) -> BiasCorrected | None:
     values = [field.value(primary, i) for i in range(len(field.names))]
     if any(value is None for value in values) or len(values) < 2:
         return None
+    if field.plan.fewest < TOO_FEW:
+        apparent = np.array(values, dtype=np.float64)
+        best = int(np.argmax(-apparent if primary in SMALLER_IS_BETTER else apparent))
+        reason = f"fewer than {TOO_FEW} {field.plan.unit}s of a class are too few to correct it"
+        method = "bootstrap bias correction (BBC)"
+        return BiasCorrected(field.names[best], float(apparent[best]), None, None, None, method, reason)
     return bias_corrected_best(
         field.names,
         np.array(values, dtype=np.float64),
@@ -225,7 +232,10 @@ def _sentence(sets: RankSets, models: int) -> str:
 
 
 def _warnings(field: Field, selected: str | None, best: BiasCorrected | None) -> tuple[str, ...]:
-    lines = ["exploratory: the order by test score, and every comparison but those on the primary metric"]
+    lines = [
+        *count_banners(field.predictions[0]),
+        "exploratory: the order by test score, and every comparison but those on the primary metric",
+    ]
     if selected is None:
         lines.append("no model was selected on validation images: no model is compared with another")
     if best is not None and best.model != selected and selected is not None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from model_aggregation.evaluation.estimate import Estimate
-from model_aggregation.evaluation.intervals import normal_quantile
+from model_aggregation.evaluation.intervals import too_few_units, two_sided_quantile
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +41,18 @@ class DeLong:
     clustered: bool
 
     @property
-    def varies(self) -> bool:
-        """Whether a variance can be estimated: at least two units of either class."""
-        return min(self.positive_units, self.negative_units) >= 2
+    def fewest(self) -> int:
+        """Number of units of the rarer class."""
+        return min(self.positive_units, self.negative_units)
+
+    @property
+    def degrees(self) -> int | None:
+        """Degrees of freedom of Student's t, one less than groups of the rarer class; None: normal quantiles."""
+        return self.fewest - 1 if self.clustered else None
+
+    def objection(self) -> str | None:
+        """Return why no variance can be estimated, or None."""
+        return too_few_units(self.fewest, groups=self.clustered)
 
     def covariance(self) -> np.ndarray:
         """Return the (K, K) covariance of the areas; it needs two units of either class.
@@ -118,8 +127,10 @@ def delong(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray | None = N
     )
 
 
-def logit_interval(auc: float, variance: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval on the logit scale: expit(logit(A) ± z √V / (A(1 − A))), for 0 < A < 1.
+def logit_interval(
+    auc: float, variance: float, confidence: float = 0.95, degrees: int | None = None
+) -> tuple[float, float]:
+    """Interval on the logit scale: expit(logit(A) ± q √V / (A(1 − A))), for 0 < A < 1.
 
     Pepe (2003), The Statistical Evaluation of Medical Tests, 5.2; it stays inside (0, 1) and keeps its
     coverage for small samples with high areas, where the plain interval falls to .7.
@@ -129,18 +140,20 @@ def logit_interval(auc: float, variance: float, confidence: float = 0.95) -> tup
     """
     from scipy.special import expit, logit
 
-    half = normal_quantile(confidence) * math.sqrt(variance) / (auc * (1 - auc))
+    half = two_sided_quantile(confidence, degrees) * math.sqrt(variance) / (auc * (1 - auc))
     centre = logit(auc)
     return float(expit(centre - half)), float(expit(centre + half))
 
 
-def plain_interval(auc: float, variance: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Interval A ± z √V, cut at 0 and 1, as R's pROC gives it.
+def plain_interval(
+    auc: float, variance: float, confidence: float = 0.95, degrees: int | None = None
+) -> tuple[float, float]:
+    """Interval A ± q √V, cut at 0 and 1, as R's pROC gives it.
 
     >>> [round(limit, 4) for limit in plain_interval(0.9, 0.0016)]
     [0.8216, 0.9784]
     """
-    half = normal_quantile(confidence) * math.sqrt(variance)
+    half = two_sided_quantile(confidence, degrees) * math.sqrt(variance)
     return max(0.0, float(auc - half)), min(1.0, float(auc + half))
 
 
@@ -160,8 +173,8 @@ def perfect_interval(auc: float, units: int, confidence: float = 0.95) -> tuple[
 def auc_estimate(areas: DeLong, k: int, *, confidence: float = 0.95) -> Estimate:
     """Return one area with its logit interval and, under ``delong``, the plain one.
 
-    An area of exactly 1 or 0 gets a one-sided bound, flagged in ``reason``; one unit in a class or a variance
-    of 0 (all scores tied) gets no interval.
+    An area of exactly 1 or 0 gets a one-sided bound, flagged in ``reason``; one image or fewer than 5 groups in a
+    class, or a variance of 0 (all scores tied), gets no interval. With groups the quantiles are Student's t.
 
     >>> auc_estimate(delong([0, 0, 1, 1], [[0.1, 0.4, 0.35, 0.8]]), 0).text()
     '0.750 (0.069–0.992)'
@@ -170,21 +183,20 @@ def auc_estimate(areas: DeLong, k: int, *, confidence: float = 0.95) -> Estimate
     """
     auc, n = float(areas.auc[k]), areas.m + areas.n
     name = "DeLong, clustered (Obuchowski)" if areas.clustered else "DeLong"
-    method = f"{name}, logit scale"
-    if not areas.varies:
-        unit = "group" if areas.clustered else "image"
-        return Estimate(auc, method=method, n=n, reason=f"no interval: a class with a single {unit}")
+    method = f"{name}, logit scale" + (f", t with {areas.degrees} df" if areas.clustered else "")
+    if objection := areas.objection():
+        return Estimate(auc, method=method, n=n, reason=f"no interval: {objection}")
     if auc in (0.0, 1.0):
-        fewest = min(areas.positive_units, areas.negative_units)
-        low, high = perfect_interval(auc, fewest, confidence)
+        low, high = perfect_interval(auc, areas.fewest, confidence)
         reason = f"the area is exactly {auc:.0f}, where DeLong's variance is 0: the interval is a one-sided bound"
-        return Estimate(auc, low, high, f"one-sided bound from {fewest} units of the rarer class", n, reason)
+        return Estimate(auc, low, high, f"one-sided bound from {areas.fewest} units of the rarer class", n, reason)
     residuals = areas.positive_residuals[k], areas.negative_residuals[k]
     variance = max(0.0, float(areas._product(*residuals)))
     if variance == 0:
         return Estimate(auc, method=method, n=n, reason="no interval: the variance is 0")
-    plain = plain_interval(auc, variance, confidence)
-    return Estimate(auc, *logit_interval(auc, variance, confidence), method, n, others={"delong": plain})
+    plain = plain_interval(auc, variance, confidence, areas.degrees)
+    limits = logit_interval(auc, variance, confidence, areas.degrees)
+    return Estimate(auc, *limits, method, n, others={"delong": plain})
 
 
 @dataclass(frozen=True)
@@ -200,7 +212,7 @@ class PairedTest:
 
 
 def paired_test(areas: DeLong, i: int, j: int, *, confidence: float = 0.95) -> PairedTest:
-    """Test whether two areas on the same images differ: z = (A_i − A_j) / √Var(A_i − A_j), normal.
+    """Test whether two areas on the same images differ: z = (A_i − A_j) / √Var(A_i − A_j), normal or Student's t.
 
     A score against itself has difference 0, z = 0 and p = 1.
 
@@ -208,21 +220,20 @@ def paired_test(areas: DeLong, i: int, j: int, *, confidence: float = 0.95) -> P
     >>> paired_test(delong([0, 0, 1, 1], scores), 0, 1).p
     1.0
     """
-    from scipy.special import ndtr
+    from scipy.special import ndtr, stdtr
 
     difference = float(areas.auc[i] - areas.auc[j])
-    if not areas.varies:
-        return PairedTest(difference, None, None, None, None, "fewer than two units of a class")
+    if objection := areas.objection():
+        return PairedTest(difference, None, None, None, None, objection)
     variance = areas.variance_of_difference(i, j)
     if variance == 0 and difference == 0:
         return PairedTest(0.0, None, None, 0.0, 1.0, "both scores rank the images alike")
     if variance == 0:
         return PairedTest(difference, None, None, None, None, "the variance of the difference is 0")
     sd = math.sqrt(variance)
-    half, z = normal_quantile(confidence) * sd, difference / sd
-    return PairedTest(
-        difference, max(-1.0, difference - half), min(1.0, difference + half), z, 2 * float(ndtr(-abs(z)))
-    )
+    half, z = two_sided_quantile(confidence, areas.degrees) * sd, difference / sd
+    tail = ndtr(-abs(z)) if areas.degrees is None else stdtr(areas.degrees, -abs(z))
+    return PairedTest(difference, max(-1.0, difference - half), min(1.0, difference + half), z, 2 * float(tail))
 
 
 def _sum_by(values: np.ndarray, group: np.ndarray, groups: int) -> np.ndarray:

@@ -1,6 +1,6 @@
 """The field of models that are compared: their values and resamples on one common set of images."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -19,8 +19,10 @@ from model_aggregation.evaluation.many_class_values import (
 )
 from model_aggregation.evaluation.options import EvaluationOptions
 from model_aggregation.evaluation.predictions import Predictions
+from model_aggregation.evaluation.ranking import Spread
 from model_aggregation.evaluation.two_class_values import (
     DECISION_METRICS,
+    LIKELIHOOD_RATIOS,
     PROBABILITY_METRICS,
     RANK_METRICS,
     TwoClassTask,
@@ -106,6 +108,14 @@ class Field:
         value = float(self.point[metric][i])
         return None if np.isnan(value) else value
 
+    def empty_cell(self, metric: str, models: Iterable[int]) -> str | None:
+        """Say that the spread of a likelihood ratio cannot be told, since a cell of a model's table is 0."""
+        if metric not in LIKELIHOOD_RATIOS:
+            return None
+        labels = self.predictions[0].labels
+        cells = [len(np.unique(2 * labels + self.right[model])) for model in models]
+        return "a cell of a model's table is 0" if min(cells) < 4 else None
+
     @cached_property
     def areas(self) -> DeLong | None:
         """The areas of all models with their covariance; None when a class is missing, or for many classes."""
@@ -117,18 +127,18 @@ class Field:
         scores = np.stack([table.score_of(self.positive) for table in self.predictions])
         return delong(truth, scores, self.predictions[0].unit_index())
 
-    def spread(self, metric: str) -> tuple[np.ndarray, np.ndarray] | str:
-        """Return (K, K) covariance and deviations of the differences, or why there are none.
+    def spread(self, metric: str) -> Spread | str:
+        """Return covariance and deviations of the differences, or why there are none.
 
         DeLong's for AUC, of the paired resamples otherwise.
         """
         k = len(self.names)
         if metric == "auc" and self.areas is not None:
-            if not self.areas.varies:
-                return f"a class with a single {self.plan.unit}"
+            if objection := self.areas.objection():
+                return objection
             variances = [[self.areas.variance_of_difference(i, j) for j in range(k)] for i in range(k)]
-            return self.areas.covariance(), np.sqrt(np.array(variances))
-        if objection := self.plan.objection():
+            return Spread(self.areas.covariance(), np.sqrt(np.array(variances)), self.areas.degrees)
+        if objection := self.plan.objection() or self.empty_cell(metric, range(k)):
             return objection
         values = self.drawn[metric]
         values = values[:, ~np.isnan(values).any(axis=0)]
@@ -136,7 +146,7 @@ class Field:
             return f"{metric} is undefined in too many resamples"
         deviations = np.stack([np.std(values - row, axis=1, ddof=1) for row in values])
         deviations[deviations < 1e-12] = 0
-        return np.atleast_2d(np.cov(values)), deviations
+        return Spread(np.atleast_2d(np.cov(values)), deviations, self.plan.degrees)
 
     def decided(self, metric: str, sign: float, confidence: float) -> np.ndarray | None:
         """(K, K) bool: whether i lies above j in nearly all resamples; None without resamples."""

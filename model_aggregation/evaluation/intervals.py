@@ -7,17 +7,34 @@ images; with groups of several images the bootstrap over groups (``bootstrap.py`
 import math
 
 PROPORTION_METHODS = {"wilson": "Wilson", "clopper_pearson": "Clopper–Pearson"}
+FEWEST_GROUPS = 5
+"""With fewer groups of a class nothing tells how groups vary: no interval, no test."""
 
 
-def normal_quantile(confidence: float) -> float:
-    """Return the two-sided normal quantile.
+def two_sided_quantile(confidence: float, degrees: int | None = None) -> float:
+    """Return the two-sided quantile of the normal distribution, or of Student's t with degrees of freedom.
 
-    >>> round(normal_quantile(0.95), 6)
-    1.959964
+    >>> round(two_sided_quantile(0.95), 6), round(two_sided_quantile(0.95, 4), 6)
+    (1.959964, 2.776445)
     """
-    from scipy.special import ndtri
+    from scipy.special import ndtri, stdtrit
 
-    return float(ndtri(0.5 + confidence / 2))
+    p = 0.5 + confidence / 2
+    return float(ndtri(p) if degrees is None else stdtrit(degrees, p))
+
+
+def too_few_units(fewest: int, *, groups: bool) -> str | None:
+    """Say why nothing tells how units vary, given those of the rarest class; None when there are enough.
+
+    Sandwich variances of few groups are too small (Mancl & DeRouen 2001; Cameron & Miller 2015): with Student's t
+    of one degree of freedom less than groups their intervals hold their level from about 5 groups on.
+
+    >>> too_few_units(3, groups=True), too_few_units(1, groups=False), too_few_units(2, groups=False)
+    ('fewer than 5 groups of a class', 'a class with a single image', None)
+    """
+    if groups:
+        return f"fewer than {FEWEST_GROUPS} groups of a class" if fewest < FEWEST_GROUPS else None
+    return "a class with a single image" if fewest < 2 else None
 
 
 def proportion_interval(
@@ -140,5 +157,5 @@ def likelihood_ratio_interval(
     """
     (x1, n1), (x2, n2) = first, second
     centre = math.log(x1 / n1) - math.log(x2 / n2)
-    half = normal_quantile(confidence) * math.sqrt(1 / x1 - 1 / n1 + 1 / x2 - 1 / n2)
+    half = two_sided_quantile(confidence) * math.sqrt(1 / x1 - 1 / n1 + 1 / x2 - 1 / n2)
     return math.exp(centre - half), math.exp(centre + half)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from model_aggregation.evaluation.bootstrap import bootstrap_p
+from model_aggregation.evaluation.bootstrap import OUTSIDE, bootstrap_p, lies_outside
 from model_aggregation.evaluation.delong import paired_test
 from model_aggregation.evaluation.field import Field
 from model_aggregation.evaluation.intervals import mcnemar_mid_p, newcombe_paired_difference
@@ -77,7 +77,11 @@ def _bootstrap(field: Field, metric: str, i: int, j: int, options: EvaluationOpt
     drawn = field.drawn[metric][i] - field.drawn[metric][j]
     if difference == 0 and not np.nan_to_num(drawn).any():
         return PairedDifference(0.0, None, None, 1.0, method, n, "both models give the same in every resample")
+    if empty := field.empty_cell(metric, (i, j)):
+        return PairedDifference(difference, None, None, None, method, n, f"no interval: {empty}")
     found = field.difference_interval(metric, i, j, options.confidence)
     if isinstance(found, str):
         return PairedDifference(difference, None, None, None, method, n, f"no interval: {found}")
-    return PairedDifference(difference, found[0], found[1], bootstrap_p(drawn), method, n, found[2] or None)
+    notes = [found[2], OUTSIDE if lies_outside(difference, found[0], found[1]) else ""]
+    said = "; ".join(note for note in notes if note) or None
+    return PairedDifference(difference, found[0], found[1], bootstrap_p(drawn), method, n, said)

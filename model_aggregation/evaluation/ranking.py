@@ -1,11 +1,22 @@
 """How far a ranking of models by their test scores can be believed."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
+from model_aggregation.evaluation.bootstrap import SAME, percentile_interval
+
 DRAWS = 20_000
 PAIRS_AT_ONCE = 2_000_000
+
+
+class Spread(NamedTuple):
+    """(K, K) covariance of values, (K, K) deviations of their differences, degrees of freedom of Student's t."""
+
+    covariance: np.ndarray
+    deviations: np.ndarray
+    degrees: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +39,7 @@ class RankSets:
 
 def rank_sets(
     values: np.ndarray,
-    covariance: np.ndarray,
-    deviations: np.ndarray,
+    spread: Spread,
     *,
     decided: np.ndarray | None = None,
     confidence: float = 0.95,
@@ -37,43 +47,46 @@ def rank_sets(
 ) -> RankSets:
     """Compute rank sets by simultaneous comparison of all pairs.
 
-    Mogstad, Romano, Shaikh, Wilhelm (2024), Review of Economic Studies 91:476: draw Z ~ N(0, Σ) 20 000 times,
-    c = the quantile of max |Z_i − Z_j| / sd_ij; i beats j when θ_i − θ_j > c · sd_ij; the set of i is
-    [1 + number that beat i, K − number i beats].
+    Mogstad, Romano, Shaikh, Wilhelm (2024), Review of Economic Studies 91:476: draw Z ~ N(0, Σ) 20 000 times (from a
+    multivariate t where degrees of freedom are given), c = the quantile of max |Z_i − Z_j| / sd_ij; i beats j when
+    θ_i − θ_j > c · sd_ij; the set of i is [1 + number that beat i, K − number i beats].
 
     Parameters
     ----------
     values
         (K,) θ, larger is better.
-    covariance
-        (K, K) Σ of the values.
-    deviations
-        (K, K) sd_ij of the differences. A pair with 0 and equal values is a tie.
+    spread
+        Of the values and their differences. A pair whose deviation is 0 and whose values are equal is a tie.
     decided
         (K, K) bool, whether i beats j in the resamples: it decides pairs whose sd_ij is 0 and values differ.
 
-    >>> far = rank_sets(np.array([0.9, 0.5]), np.eye(2) * 1e-4, np.sqrt(np.array([[0, 2e-4], [2e-4, 0]])))
+    >>> far = rank_sets(np.array([0.9, 0.5]), Spread(np.eye(2) * 1e-4, np.sqrt(np.array([[0, 2e-4], [2e-4, 0]]))))
     >>> far.low.tolist(), far.high.tolist(), far.top.tolist()
     ([1, 2], [1, 2], [True, False])
     """
+    deviations = spread.deviations
     difference = values[:, None] - values[None, :]
     stuck = (deviations == 0) & (difference != 0)
     if stuck.any() and decided is None:
         return RankSets(None, None, reason="two models differ, but the spread of their difference is 0")
-    critical = _critical_value(covariance, deviations, confidence, seed)
+    critical = _critical_value(spread, confidence, seed)
     beats = difference > critical * deviations
     if stuck.any() and decided is not None:
         beats = np.where(stuck, decided, beats)
     return RankSets(1 + beats.sum(axis=0), len(values) - beats.sum(axis=1), critical)
 
 
-def _critical_value(covariance: np.ndarray, deviations: np.ndarray, confidence: float, seed: int) -> float:
+def _critical_value(spread: Spread, confidence: float, seed: int) -> float:
+    covariance, deviations, degrees = spread
     first, second = np.nonzero(np.triu(deviations > 0, k=1))
     if len(first) == 0:
         return 0.0
     size, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(size.clip(min=0))
-    drawn = np.random.default_rng(seed).standard_normal((DRAWS, len(size))) @ root.T
+    generator = np.random.default_rng(seed)
+    drawn = generator.standard_normal((DRAWS, len(size))) @ root.T
+    if degrees is not None:
+        drawn /= np.sqrt(generator.chisquare(degrees, size=(DRAWS, 1)) / degrees)
     weight = 1 / deviations[first, second]
     step = max(1, PAIRS_AT_ONCE // len(first))
     largest = [
@@ -113,7 +126,8 @@ def bias_corrected_best(
 
     Bootstrap bias correction, Tsamardinos, Greasidou, Borboudakis (2018), Machine Learning 107:1895: in each
     resample the best model by the images drawn is scored by the images left out; the mean of these is the
-    corrected value, their percentiles the interval. Ties go to the earlier name.
+    corrected value, their percentiles the interval. Ties go to the earlier name. Null when the images left out score
+    better than all images, which corrects nothing; no interval when all resamples agree.
 
     Parameters
     ----------
@@ -136,5 +150,11 @@ def bias_corrected_best(
     if len(scores) < 0.5 * max(1, inside.shape[1]):
         reason = "the images left out of a resample seldom hold every class" if inside.shape[1] else "no resamples"
         return BiasCorrected(names[best], float(apparent[best]), None, None, None, method, reason)
-    low, high = np.quantile(scores, [0.5 - confidence / 2, 0.5 + confidence / 2])
-    return BiasCorrected(names[best], float(apparent[best]), float(scores.mean()), float(low), float(high), method)
+    value, shown = float(scores.mean()), float(apparent[best])
+    if sign * (value - shown) > SAME:
+        reason = "the images left out of a resample score better than all images: nothing is corrected"
+        return BiasCorrected(names[best], shown, None, None, None, method, reason)
+    found = percentile_interval(scores, confidence)
+    if isinstance(found, str):
+        return BiasCorrected(names[best], shown, value, None, None, method, f"no interval: {found}")
+    return BiasCorrected(names[best], shown, value, found[0], found[1], method)

@@ -44,6 +44,7 @@ RANK_METRICS = (
     "specificity_at_sensitivity_90",
     "specificity_at_sensitivity_95",
 )
+LIKELIHOOD_RATIOS = ("lr_positive", "lr_negative")
 PROBABILITY_METRICS = ("brier", "log_loss", "ece")
 
 

@@ -21,6 +21,7 @@ from model_aggregation.evaluation.options import EvaluationOptions
 from model_aggregation.evaluation.predictions import Predictions
 from model_aggregation.evaluation.two_class_values import (
     DECISION_METRICS,
+    LIKELIHOOD_RATIOS,
     PROBABILITY_METRICS,
     RANK_METRICS,
     TwoClassTask,
@@ -29,6 +30,7 @@ from model_aggregation.evaluation.two_class_values import (
 )
 
 Metrics = dict[str, Estimate]
+EMPTY_CELL = "a cell of the table is 0"
 NO_CUTOFF = "no cutoff was given for this score"
 NO_PROBABILITIES = "needs probabilities, and only a score is known"
 
@@ -85,7 +87,7 @@ class Decision:
             return "no image"
         needed = MARGINS.get(name, (0, 1, 2, 3))
         empty = [reason for place, (reason, size) in enumerate(sizes.items()) if place in needed and size == 0]
-        return empty[0] if empty else "a cell of the table is 0"
+        return empty[0] if empty else EMPTY_CELL
 
     def proportion(self, name: str) -> tuple[int, int] | None:
         """Return (successes, n) of a metric that is a proportion, None for the others."""
@@ -108,7 +110,7 @@ class Decision:
         if name == "balanced_accuracy":
             rates = (self.tp, positives), (self.tn, negatives)
             return *balanced_accuracy_interval(*rates, confidence=level), "Newcombe via J = Se + Sp − 1"
-        if name in ("lr_positive", "lr_negative"):
+        if name in LIKELIHOOD_RATIOS:
             first, second = (self.tp, self.fp) if name == "lr_positive" else (self.fn, self.tn)
             limits = likelihood_ratio_interval((first, positives), (second, negatives), confidence=level)
             return *limits, "Simel, logarithmic"
@@ -166,6 +168,9 @@ def _decision_estimate(decision: Decision, name: str, plan: Resamples, options: 
     n = proportion[1] if proportion else decision.tp + decision.fn + decision.fp + decision.tn
     if np.isnan(value):
         return Estimate(None, n=n, reason=decision.undefined(name))
+    if name in LIKELIHOOD_RATIOS and 0 in (decision.tp, decision.fn, decision.fp, decision.tn):
+        # one of the two rates is 1: its part of the variance is 0, and the interval too narrow
+        return Estimate(value, n=n, reason=f"no interval: {EMPTY_CELL}")
     closed = decision.closed_interval(name, options) if plan.unit == "image" else None
     if closed is not None:
         return Estimate(value, *closed, n)

@@ -6,9 +6,10 @@ from model_aggregation.reporting.facts import ReportFacts
 from model_aggregation.reporting.references import Citations
 from model_aggregation.reporting.words import counted, listing, metric_name, metric_phrases
 
+_CLUSTERED = ("delong", "obuchowski", "cameron")
 # the beginning of a comparison's method, the words for it, and its papers; the longer beginning first
 _METHODS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
-    ("paired DeLong, clustered", "DeLong's paired test in its form for clustered data", ("delong", "obuchowski")),
+    ("paired DeLong, clustered", "DeLong's paired test in its form for clustered data, with Student's t", _CLUSTERED),
     ("paired DeLong", "DeLong's paired test", ("delong",)),
     ("McNemar", "McNemar's mid-p test with Newcombe's paired interval", ("fagerland", "newcombe_paired")),
     ("paired percentile bootstrap", "the paired bootstrap with {}", ("efron", "davison")),
@@ -73,19 +74,25 @@ def _ranks(comparison: Comparison, facts: ReportFacts, cite: Citations) -> list[
         spread += f" {cite('delong', 'obuchowski') if comparison.unit == 'group' else cite('delong')}"
     else:
         spread = "the covariance of the paired bootstrap"
+    multivariate = " of a multivariate t" if comparison.unit == "group" else ""
     level = "" if facts.comparison_options is None else f"{100 * facts.comparison_options.confidence:g}% "
     return [
         f"Simultaneous {level}confidence sets of the ranks {cite('mogstad')} come from comparisons of all pairs with "
-        f"{spread} and {DRAWS:,} draws: {comparison.sentence}.",
+        f"{spread} and {DRAWS:,} draws{multivariate}: {comparison.sentence}.",
         "The order by test score itself is exploratory.",
     ]
 
 
 def _best(comparison: Comparison, cite: Citations) -> list[str]:
     best = comparison.best
-    if best is None or best.value is None:
+    if best is None:
         return []
-    interval = "" if best.low is None or best.high is None else f" ({best.low:.3f}–{best.high:.3f})"
+    if best.value is None:
+        return [
+            f"The best score on these images, {best.apparent:.3f} of ‘{best.model}’, could not be corrected for having "
+            f"been chosen by that score: {best.reason}."
+        ]
+    interval = f" ({best.reason})" if best.low is None else f" ({best.low:.3f}–{best.high:.3f})"
     return [
         f"The best score on these images, {best.apparent:.3f} of ‘{best.model}’, was corrected for having been chosen "
         f"by that score with {best.method} {cite('tsamardinos')}: {best.value:.3f}{interval}."

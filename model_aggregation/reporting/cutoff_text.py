@@ -50,7 +50,9 @@ def _by_fold(positive: str, pooled: Sequence[FoldCutoffs], cite: Citations) -> l
     ]
     if len(pooled) == 1:
         values = [f"{cutoff.value:.3f}" for _, cutoff in sorted(pooled[0].cutoffs.items())]
-        sentences.append(f"The cutoffs of the folds were {listing(values)}, each chosen within its fold.")
+        chosen = any(cutoff.source != "default" for cutoff in pooled[0].cutoffs.values())
+        within = ", each chosen within its fold" if chosen else ""
+        sentences.append(f"The cutoffs of the folds were {listing(values)}{within}.")
     return sentences + _origins([cutoff for one in pooled for _, cutoff in sorted(one.cutoffs.items())], cite)
 
 

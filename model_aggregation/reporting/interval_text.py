@@ -10,8 +10,9 @@ from model_aggregation.reporting.words import listing, metric_phrases, quoted
 _KINDS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     (
         "DeLong, clustered",
-        "by DeLong's method in its form for clustered data, on the logit scale",
-        ("delong", "obuchowski", "pepe"),
+        "by DeLong's method in its form for clustered data, on the logit scale, with quantiles of Student's t (groups "
+        "of the rarer class less one degrees of freedom)",
+        ("delong", "obuchowski", "pepe", "cameron"),
     ),
     ("DeLong", "by DeLong's method on the logit scale", ("delong", "pepe")),
     ("Wilson", "by Wilson's score method", ("wilson",)),
@@ -65,7 +66,10 @@ def _of_unit(evaluations: Sequence[Evaluation], cite: Citations) -> list[str]:
     if parts:
         sentences.append(f"Confidence intervals ({level}) were computed for {'; for '.join(parts)}.")
     if any("cluster-robust" in method for method in kinds):
-        sentences.append(f"The variance of this regression was cluster-robust {cite('liang')}.")
+        sentences.append(
+            f"The variance of this regression was cluster-robust {cite('liang')}, with the same degrees of freedom of "
+            f"Student's t {cite('cameron')}."
+        )
     if drawn := _names(kinds, "percentile bootstrap"):
         measures = listing(metric_phrases(drawn).values()) if _others(evaluations, kinds) else "the other measures"
         sentences.append(_bootstrap(evaluations, measures, level, cite))
@@ -128,7 +132,8 @@ def _exact_areas(evaluations: Mapping[str, Evaluation]) -> list[str]:
 
 
 def estimates(evaluation: Evaluation) -> Iterator[tuple[str, Estimate]]:
-    """Yield every estimate with its metric: of the whole, at 0.5, and by class."""
-    blocks = [evaluation.metrics, evaluation.at_half, *evaluation.class_metrics.values()]
+    """Yield every estimate with its metric: of the whole, at 0.5, and of three classes and more by class."""
+    by_class = evaluation.class_metrics if evaluation.positive is None else {}  # of two, those of the whole mirrored
+    blocks = [evaluation.metrics, evaluation.at_half, *by_class.values()]
     for block in blocks:
         yield from block.items()

@@ -6,6 +6,7 @@ Every sentence follows from the numbers (an interval is described when there is 
 from collections.abc import Mapping, Sequence
 
 from model_aggregation.evaluation import Comparison, Evaluation
+from model_aggregation.evaluation.bootstrap import OUTSIDE
 from model_aggregation.reporting.comparison_text import comparison_sentences
 from model_aggregation.reporting.cutoff_text import decision_sentences
 from model_aggregation.reporting.facts import ReportFacts
@@ -87,6 +88,7 @@ def _data_sentences(
         sentences.append(
             f"{counted(len(evaluations), 'model')} were evaluated on the same {images}{_grouping(first, facts)}."
         )
+        sentences += _unreadable(evaluations)
     if facts.selection:
         sentences.append(f"The model was selected by {facts.selection.rstrip('.')}.")
     if facts.primary_metric and comparison is None:
@@ -119,6 +121,23 @@ def _evaluated(name: str, evaluation: Evaluation, facts: ReportFacts) -> str:
     return f"{words}."
 
 
+def _unreadable(evaluations: Mapping[str, Evaluation]) -> list[str]:
+    """Give the accuracy of compared models both ways: unreadable images left out, and counted as wrong."""
+    words = []
+    for name, evaluation in evaluations.items():
+        if evaluation.unreadable_metrics is not None:
+            both = (evaluation.metrics["accuracy"].value, evaluation.unreadable_metrics["accuracy"].value)
+            without, wrong = ("undefined" if value is None else f"{value:.3f}" for value in both)
+            further = counted(len(evaluation.unreadable), "further image")
+            words.append(f"‘{name}’ {without} and {wrong} ({further})")
+    if not words:
+        return []
+    return [
+        "Images that could not be read were left out, and counted as wrong beside it; accuracy without and with these: "
+        f"{'; '.join(words)}."
+    ]
+
+
 def _grouping(evaluation: Evaluation, facts: ReportFacts) -> str:
     groups = evaluation.predictions.groups
     if groups is None:
@@ -135,11 +154,12 @@ def _software_sentences(facts: ReportFacts) -> list[str]:
 
 def _remarks(evaluations: Mapping[str, Evaluation], comparison: Comparison | None) -> str:
     """Return the warnings, and which values or intervals do not exist and why."""
+    lines = list(comparison.warnings) if comparison is not None else []
     said: dict[str, list[str]] = {}
     for name, evaluation in evaluations.items():
-        for line in (*evaluation.warnings, *(_missing(evaluation) if comparison is None else ())):
-            said.setdefault(line, []).append(name)
-    lines = list(comparison.warnings) if comparison is not None else []
+        for line in (*evaluation.warnings, *_missing(evaluation, compared=comparison is not None)):
+            if line not in lines:
+                said.setdefault(line, []).append(name)
     for line, names in said.items():
         everywhere = len(names) == len(evaluations) > 1
         lines.append(line if everywhere else f"{quoted(names)}: {line}")
@@ -148,11 +168,12 @@ def _remarks(evaluations: Mapping[str, Evaluation], comparison: Comparison | Non
     return "## To be read with the numbers\n\n" + "\n".join(f"- {line}" for line in lines)
 
 
-def _missing(evaluation: Evaluation) -> list[str]:
-    """Return what is undefined, and what has no interval, joined by reason."""
+def _missing(evaluation: Evaluation, *, compared: bool) -> list[str]:
+    """Return what is undefined and, of a model alone, what has no sound interval, joined by reason."""
     values: dict[str, list[str]] = {}
     for name, estimate in evaluation.metrics.items():
-        if estimate.reason and (estimate.value is None or estimate.low is None):
+        doubtful = estimate.low is None or estimate.reason == OUTSIDE
+        if estimate.reason and (estimate.value is None or (doubtful and not compared)):
             what = "" if estimate.value is not None else "undefined: "
             values.setdefault(what + estimate.reason, []).append(name)
     by_class: dict[str, list[str]] = {}

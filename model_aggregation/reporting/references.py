@@ -59,6 +59,11 @@ PAPERS = {
         "Holm S (1979) A simple sequentially rejective multiple test procedure. Scandinavian Journal of "
         "Statistics 6:65–70.",
     ),
+    "cameron": (
+        "Cameron and Miller 2015",
+        "Cameron AC, Miller DL (2015) A practitioner's guide to cluster-robust inference. Journal of Human Resources "
+        "50:317–372.",
+    ),
     "liang": (
         "Liang and Zeger 1986",
         "Liang KY, Zeger SL (1986) Longitudinal data analysis using generalized linear models. Biometrika 73:13–22.",

@@ -19,7 +19,7 @@ def repeat_sentences(evaluations: Sequence[Evaluation], facts: ReportFacts, *, a
         One model is reported: its numbers of the folds are named.
     """
     pooled = [one for one in evaluations if one.predictions.folds is not None]
-    sentences = _pooled_sentences(pooled, alone=alone) if pooled else []
+    sentences = _pooled_sentences(pooled, facts, alone=alone) if pooled else []
     if facts.reference_seed is not None:
         sentences.append(
             f"Seeds were never pooled: the lowest, {facts.reference_seed}, was the reference, and its runs are "
@@ -36,7 +36,7 @@ def repeat_sentences(evaluations: Sequence[Evaluation], facts: ReportFacts, *, a
     return sentences
 
 
-def _pooled_sentences(pooled: Sequence[Evaluation], *, alone: bool) -> list[str]:
+def _pooled_sentences(pooled: Sequence[Evaluation], facts: ReportFacts, *, alone: bool) -> list[str]:
     folds = pooled[0].predictions.folds
     number = len(np.unique(folds)) if folds is not None else 0
     sentences = [
@@ -46,10 +46,8 @@ def _pooled_sentences(pooled: Sequence[Evaluation], *, alone: bool) -> list[str]
         "comparison across networks; the mean of the folds' own areas stands beside it.",
     ]
     if not alone:
-        sentences.append(
-            "The validation images of a fold are test images of others, so no model was selected on images apart from "
-            "those tested."
-        )
+        validated = "The validation images of a fold are test images of others, so no" if facts.chosen_on else "No"
+        sentences.append(f"{validated} model was selected on images apart from those tested.")
     return sentences + (_areas(pooled[0]) if alone else [])
 
 
