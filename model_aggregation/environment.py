@@ -1,6 +1,7 @@
 """The machine and the software that a run was made with."""
 
 import os
+import logging
 import platform
 import shlex
 import shutil
@@ -30,6 +31,7 @@ def make_fabric(settings: Settings, precision: Precision | None = None) -> Fabri
     SettingsError
         If the device is unknown or not there.
     """
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the status file says the precision
     accelerator, devices = device_choice(settings.device)
     name = _PRECISIONS[precision or settings.precision]
     return Fabric(accelerator=accelerator, devices=devices, precision=name)  # type: ignore[arg-type]
