@@ -1,7 +1,7 @@
 """The machine and the software that a run was made with."""
 
-import os
 import logging
+import os
 import platform
 import shlex
 import shutil
