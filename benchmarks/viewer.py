@@ -1,6 +1,6 @@
 """Times the viewer in a real browser on a large log: pages, sorting, filtering, the cutoff slider.
 
-    python benchmarks/viewer.py /tmp/large_log --runs 500 --images 100000 --classes 10
+    python benchmarks/viewer.py large_log --runs 500 --images 100000 --classes 10
 
 The log is made once and kept: a group of many runs and a run of two classes. The viewer is started as a user starts
 it. Times of pages are those of the browser, from the start of the navigation until their main part is shown; the first

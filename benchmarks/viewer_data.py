@@ -1,6 +1,6 @@
 """Times the viewer's data access on a large log: one group of many runs, one test set of many images.
 
-    python benchmarks/viewer_data.py /tmp/large_log --runs 500 --images 100000 --classes 10
+    python benchmarks/viewer_data.py large_log --runs 500 --images 100000 --classes 10
 
 The log is made once and kept; most runs are hard links to the files of a few. Images are not made.
 """
