@@ -206,6 +206,7 @@ def outcome_parts(plan: Plan, outcome: Outcome) -> Iterator[RenderableType]:
         names = ", ".join(outcome.failed)
         yield f"{len(outcome.failed)} of {len(plan.all_runs)} runs failed: {names} (see error.txt there)."
     yield f"Results: {_shown(plan.folder)}"
+    yield f"Look at every image and curve: magg view {_quoted(plan.log_folder)}"
     log = "" if plan.log_folder == Path("log").resolve() else f" --log-folder {_quoted(plan.log_folder)}"
     if first.group_name != SINGLE:
         yield f"Ranking again: magg leaderboard {first.group_name}{log}"
