@@ -73,6 +73,7 @@ def test_a_click_and_enter_open_the_run(page):
     page.locator(f'[row-id="{GROUP}_vgg11"] [col-id="name"]').click(position={"x": 200, "y": 10}, modifiers=["Shift"])
     page.keyboard.press("Enter")
     page.wait_for_url(f"**{link('run', GROUP, f'{GROUP}_vgg11')}")
+    assert page.wait_for_selector(f"h1:has-text('{GROUP}_vgg11')")
 
 
 def test_ticked_runs_stand_in_the_address_and_are_drawn_and_compared(page):
@@ -114,7 +115,7 @@ def test_the_table_is_sorted_and_searched(page):
     page.fill("#group-find", "")
     page.wait_for_selector(f'[row-id="{RUN}"]')
     page.locator('#group-table .ag-header-cell[col-id="name"] .ag-header-cell-text').click()
-    page.wait_for_selector(f'[row-index="0"][row-id="{GROUP}_next"]')
+    assert page.wait_for_selector(f'[row-index="0"][row-id="{GROUP}_next"]')
 
 
 @pytest.mark.parametrize("form", ["csv", "xlsx"])

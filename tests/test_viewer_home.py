@@ -45,7 +45,7 @@ def test_the_search_of_the_header_leads_to_a_run_by_keyboard(home):
     home.wait_for_url(f"**/run/{quote(GROUP)}/*")
     home.wait_for_selector(f"#breadcrumbs:has-text('{GROUP}_vgg11')")
     home.go_back()
-    home.wait_for_selector("#home-search")
+    assert home.wait_for_selector("#home-search")
 
 
 def test_language_and_colours_are_switched_and_kept(home, viewer_address):  # noqa: F811

@@ -154,7 +154,7 @@ def test_a_number_that_is_none_is_named(new_page, address):  # noqa: F811
     shown(page, f"{address}?from=much")
     page.wait_for_selector("#images-notes:has-text(\"from is a number; 'much' came\")")
     shown(page, f"{address}?view=table&sort=nothing")
-    page.wait_for_selector("#images-notes:has-text(\"There is no column 'nothing'\")")
+    assert page.wait_for_selector("#images-notes:has-text(\"There is no column 'nothing'\")")
 
 
 def test_the_table_sorts_by_the_probability_of_a_class(opened, log):
@@ -340,7 +340,7 @@ def test_files_open_on_this_machine_only_where_the_viewer_is_used_there(opened, 
 
 def test_an_image_outside_is_said(opened):
     page = opened("image=5000")
-    page.wait_for_selector("#images-stage:has-text('there is no image 5000')")
+    assert page.wait_for_selector("#images-stage:has-text('there is no image 5000')")
 
 
 def test_names_with_markup_are_names(opened):
