@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from model_aggregation.cli.app import app, reporter_for_console, say
-from model_aggregation.cli.data_options import Alike, CacheFolder, Group, Layout, Workers
+from model_aggregation.cli.data_options import DataOptions
 
 
 @app.command
@@ -12,15 +12,11 @@ def check(
     /,
     *,
     out: Path | None = None,
-    group: Group = None,
-    layout: Layout = "auto",
     split: Path | None = None,
     image_size: int = 224,
-    alike: Alike = 0.95,
     window: str | None = None,
     max_pixels: int | None = None,
-    workers: Workers = None,
-    cache_folder: CacheFolder = None,
+    images: DataOptions = DataOptions(),  # noqa: B008  (frozen)
 ) -> int:
     """Find what is wrong with a data set before hours are spent on it.
 
@@ -49,7 +45,7 @@ def check(
 
     most_pixels = MOST_PIXELS if max_pixels is None else max_pixels
     reading = ReadingRule(None if window is None else read_window(window), most_pixels)
-    rule = CheckRule(group, layout, split, image_size, alike, reading, workers, cache_folder)
+    rule = CheckRule(split=split, image_size=image_size, reading=reading, **vars(images))
     with reporter_for_console().working() as reporter:
         found = examine(data, rule, count=reporter.count)
     for line in finding_lines(found.findings):

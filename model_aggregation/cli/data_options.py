@@ -1,5 +1,6 @@
 """Options that the commands about data sets share."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,3 +29,15 @@ CacheFolder = Annotated[
         "folder."
     ),
 ]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class DataOptions:
+    """How the images of a data set are found and looked at."""
+
+    group: Group = None
+    layout: Layout = "auto"
+    alike: Alike = 0.95
+    workers: Workers = None
+    cache_folder: CacheFolder = None

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from model_aggregation.cli.app import app, reporter_for_console, say
-from model_aggregation.cli.data_options import Alike, CacheFolder, Group, Layout, Workers
+from model_aggregation.cli.data_options import DataOptions
 
 if TYPE_CHECKING:
     from model_aggregation.data.image_table import ImageTable
@@ -24,11 +24,7 @@ def split(
     test_share: float = 0.2,
     train_share: float = 0.8,
     seed: int = 0,
-    group: Group = None,
-    layout: Layout = "auto",
-    alike: Alike = 0.95,
-    workers: Workers = None,
-    cache_folder: CacheFolder = None,
+    images: DataOptions = DataOptions(),  # noqa: B008  (frozen)
 ) -> int:
     """Divide images into train, val and test, or into folds, so that nothing leaks; or check a given division.
 
@@ -57,13 +53,13 @@ def split(
     from model_aggregation.data.doctor.examination import CheckRule
     from model_aggregation.data.doctor.page import finding_lines
 
-    images = CheckRule(group=group, layout=layout, alike=alike, workers=workers, cache_folder=cache_folder)
+    looked_at = CheckRule(**vars(images))
     with reporter_for_console().working() as reporter:
         if check is not None:
-            tables, findings = check_division(data, check, images, count=reporter.count)
+            tables, findings = check_division(data, check, looked_at, count=reporter.count)
         else:
             rule = DivisionRule(test_share, train_share, seed, folds, repeats)
-            tables, findings = divide(data, rule, images, count=reporter.count)
+            tables, findings = divide(data, rule, looked_at, count=reporter.count)
     for line in finding_lines(findings):
         say(line)
     for name, table in tables.items():
