@@ -4,8 +4,9 @@
 
 The log is made once and kept: a group of many runs and a run of two classes. The viewer is started as a user starts
 it. Times of pages are those of the browser, from the start of the navigation until their main part is shown; the first
-visit finds no cache of the viewer, the others do. On a machine with other work only the last column tells: the time of
-all processors that viewer and browser used, in the mean. Prints a table, and writes ``viewer.json`` into the folder.
+visit finds no cache of the viewer, the others do. Each visit begins when the page before it has come to rest. On
+a machine with other work only the last column tells: the time of all processors that viewer and browser used, in the
+mean. Prints a table, and writes ``viewer.json`` into the folder.
 """
 
 import argparse
@@ -38,6 +39,7 @@ SLIDER_RUN = "two_classes"
 CHROMIUM = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 REPEATS, STEPS = 5, 50
 PATIENCE_MILLISECONDS = 20_000
+REST_MILLISECONDS = 1_000
 
 CHANGED = """async ([act, watched, where]) => {
     const text = () => [...document.querySelectorAll(watched)].map(part => part.innerText).join('|');
@@ -126,7 +128,12 @@ class Measurement:
         self.figures: list[Figure] = []
 
     def visit(self, path: str, selector: str) -> float:
-        """Return the milliseconds from the start of the navigation until an element is shown."""
+        """Return the milliseconds from the start of the navigation until an element is shown.
+
+        The page before must be at rest: a person does not open pages while figures of another are being drawn.
+        """
+        self.page.wait_for_load_state("networkidle")
+        self.page.wait_for_timeout(REST_MILLISECONDS)
         self.page.goto(self.address + path, wait_until="commit")
         self.page.wait_for_selector(selector)
         return float(self.page.evaluate("performance.now()"))

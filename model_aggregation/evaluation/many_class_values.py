@@ -3,7 +3,7 @@
 Metrics over all classes are (b,) arrays, metrics per class (C, b), NaN where undefined.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +12,7 @@ from model_aggregation.evaluation.bootstrap import Values
 from model_aggregation.evaluation.calibration import bin_gaps, log_loss_of
 from model_aggregation.evaluation.decision import decide
 from model_aggregation.evaluation.predictions import Predictions
-from model_aggregation.evaluation.ranked_scores import pairwise_areas
+from model_aggregation.evaluation.ranked_scores import PairwiseAreas
 from model_aggregation.evaluation.two_class_values import Losses, probability_values, ratio
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ OVERALL_METRICS = (
     "ece",
 )
 OVER_PRESENT_METRICS = ("balanced_accuracy", "macro_f1", "macro_auc", "hand_till_auc")
+KEPT_RANKS = 2_000_000
+"""Scores of a table whose ranking is kept between the blocks of resamples: 60 MB at most."""
+
 CLASS_METRICS = ("sensitivity", "specificity", "precision", "f1", "auc")
 
 
@@ -52,6 +55,7 @@ class ManyClassTask:
     in_top: np.ndarray | None
     ties: int
     ordered: bool
+    _areas: dict[int, PairwiseAreas] = field(default_factory=dict)
 
     @classmethod
     def of(cls, predictions: Predictions, *, bins: int, top_k: int, ordered: bool) -> "ManyClassTask":
@@ -72,6 +76,15 @@ class ManyClassTask:
     def classes(self) -> int:
         """Number of classes."""
         return self.probabilities.shape[1]
+
+    def areas_of(self, own: int) -> PairwiseAreas:
+        """Return the ranking of a class's scores; those of a large table are made again each time, to save memory."""
+        found = self._areas.get(own)
+        if found is None:
+            found = PairwiseAreas.of(self.probabilities[:, own], self.labels, own=own, classes=self.classes)
+            if self.probabilities.size <= KEPT_RANKS:
+                self._areas[own] = found
+        return found
 
 
 def many_class_values(task: ManyClassTask, weights: np.ndarray) -> Values:
@@ -162,7 +175,7 @@ def area_values(task: ManyClassTask, weights: np.ndarray) -> Values:
     own = np.full((c, b), np.nan)
     pair_sum, pairs = np.zeros(b), np.zeros(b)
     for k in np.flatnonzero(np.bincount(task.labels, minlength=c)):
-        above = pairwise_areas(task.probabilities[:, k], task.labels, int(k), weights, c)
+        above = task.areas_of(int(k)).above(weights)
         others = np.arange(c) != k
         own[k] = ratio(above[others].sum(axis=0), size[k] * (size.sum(axis=0) - size[k]))
         against = ratio(above[others], size[k] * size[others])

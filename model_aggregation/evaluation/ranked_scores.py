@@ -5,8 +5,12 @@ the D distinct scores: how many positives and negatives lie strictly above each 
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 COUNT_TOLERANCE = 1e-9  # counts are whole numbers; a limit such as 0.1 · 30 is not quite
 
@@ -116,30 +120,45 @@ def corrected_partial_area(area: np.ndarray, share: float) -> np.ndarray:
     return (1 + (area - least) / (share - least)) / 2
 
 
-def pairwise_areas(score: np.ndarray, labels: np.ndarray, own: int, weights: np.ndarray, classes: int) -> np.ndarray:
-    """Return (C, b): how often an image of class ``own`` scores above one of each other class, in weighted pairs.
+@dataclass(frozen=True, eq=False)
+class PairwiseAreas:
+    """How often an image of one class scores above one of each other class, ranked once for all weightings.
 
-    Divided by the product of the two class weights it is A(own | other) of Hand & Till (2001), Machine Learning
-    45:171; summed over the others it is the one-vs-rest area. Ties count ½.
-
-    >>> score, labels = np.array([0.7, 0.4, 0.4, 0.1]), np.array([0, 0, 1, 2])
-    >>> pairwise_areas(score, labels, 0, np.ones((4, 1)), 3)[:, 0].tolist()[1:]
+    >>> areas = PairwiseAreas.of(np.array([0.7, 0.4, 0.4, 0.1]), np.array([0, 0, 1, 2]), own=0, classes=3)
+    >>> areas.above(np.ones((4, 1)))[:, 0].tolist()[1:]
     [1.5, 2.0]
     """
-    from scipy.sparse import csr_array
 
-    ranked = RankedScores.of(score, labels == own)
-    drawn = weights[ranked.order]
-    hits = np.where(ranked.positive[:, None], drawn, 0.0)
-    np.cumsum(hits, axis=0, out=hits)
-    if len(ranked.ends) < len(score):
-        through = hits[ranked.ends]
-        before = np.concatenate([np.zeros((1, weights.shape[1])), through[:-1]])
-        run = np.searchsorted(ranked.ends, np.arange(len(score)))
-        hits = ((before + through) / 2)[run]
-    hits *= drawn
-    place = (labels[ranked.order], np.arange(len(score)))
-    return csr_array((np.ones(len(score)), place), shape=(classes, len(score))) @ hits
+    ranked: RankedScores
+    by_class: "csr_array"  # (C, N) sums images in the order of their scores by class
+    run: np.ndarray | None  # (N,) which run of equal scores each image is in; None without ties
+
+    @classmethod
+    def of(cls, score: np.ndarray, labels: np.ndarray, *, own: int, classes: int) -> "PairwiseAreas":
+        """Rank the (N,) scores of class ``own``; labels are (N,) from 0 to classes - 1."""
+        from scipy.sparse import csr_array
+
+        ranked = RankedScores.of(score, labels == own)
+        place = (labels[ranked.order], np.arange(len(score)))
+        by_class = csr_array((np.ones(len(score)), place), shape=(classes, len(score)))
+        ties = len(ranked.ends) < len(score)
+        return cls(ranked, by_class, np.searchsorted(ranked.ends, np.arange(len(score))) if ties else None)
+
+    def above(self, weights: np.ndarray) -> np.ndarray:
+        """Return (C, b) for (N, b) weights, in weighted pairs; ties count ½.
+
+        Divided by the product of the two class weights it is A(own | other) of Hand & Till (2001), Machine Learning
+        45:171; summed over the others it is the one-vs-rest area.
+        """
+        drawn = weights[self.ranked.order]
+        hits = np.where(self.ranked.positive[:, None], drawn, 0.0)
+        np.cumsum(hits, axis=0, out=hits)
+        if self.run is not None:
+            through = hits[self.ranked.ends]
+            before = np.concatenate([np.zeros((1, weights.shape[1])), through[:-1]])
+            hits = ((before + through) / 2)[self.run]
+        hits *= drawn
+        return np.asarray(self.by_class @ hits)
 
 
 def _running(weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
