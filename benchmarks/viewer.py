@@ -188,10 +188,17 @@ def measure(page: Page, address: str) -> list[Figure]:
         found.changes(f"images: sort 100,000 by {column}", 500, ("click", first_row, header), repeats=2)
     found.changes("images: errors only", 500, ("click", "#images-total", "#images-wrong"), repeats=2)
     found.visits("data", 1000, f"/data/{GROUP}", ".data-table")
-    found.visits(
-        "compare two runs", 2000, f"/compare/{GROUP}?runs={run},{GROUP}_model006", "#compare-differences table"
-    )
+    compared = f"/compare/{GROUP}?runs={run},{GROUP}_model006"
+    found.visits("compare two runs, its curves", 2000, compared, "#compare-roc .main-svg")
+    page.set_default_timeout(10 * PATIENCE_MILLISECONDS)
+    found.take("compare two runs, differences computed", 120_000, lambda: _shown(page), repeats=1)
     return found.figures
+
+
+def _shown(page: Page) -> float:
+    """Return the milliseconds since the page was opened until the differences of its runs are shown."""
+    page.wait_for_selector("#compare-differences table")
+    return float(page.evaluate("performance.now()"))
 
 
 def _typed(page: Page, where: str, text: str, watched: str) -> float:
@@ -211,14 +218,14 @@ def show(figure: Figure) -> None:
     """Print a line of the table."""
     if figure.median is None:
         print(
-            f"{figure.what:<34} {'–':>9} {'–':>9} {'–':>9} {figure.limit:>8.0f} {'–':>9}  {figure.problem}", flush=True
+            f"{figure.what:<40} {'–':>9} {'–':>9} {'–':>9} {figure.limit:>8.0f} {'–':>9}  {figure.problem}", flush=True
         )
         return
     first = "" if figure.first is None else f"{figure.first:.0f}"
     mark = "" if figure.median < figure.limit else "  over"
     busy = "" if figure.busy is None else f"{figure.busy:.0f}"
     times = f"{first:>9} {figure.median:>9.0f} {max(figure.times):>9.0f}"
-    print(f"{figure.what:<34} {times} {figure.limit:>8.0f} {busy:>9}{mark}", flush=True)
+    print(f"{figure.what:<40} {times} {figure.limit:>8.0f} {busy:>9}{mark}", flush=True)
 
 
 def main() -> None:
@@ -241,7 +248,7 @@ def main() -> None:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         page = browser.new_page(locale="en-US", viewport={"width": 1280, "height": 720})
         page.set_default_timeout(PATIENCE_MILLISECONDS)
-        print(f"{'milliseconds':<34} {'first':>9} {'median':>9} {'longest':>9} {'limit':>8} {'processor':>9}")
+        print(f"{'milliseconds':<40} {'first':>9} {'median':>9} {'longest':>9} {'limit':>8} {'processor':>9}")
         start = Figure("start until the address is printed", 2000, (1000 * seconds,))
         show(start)
         figures = [start, *measure(page, address)]

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from model_aggregation.config import make_settings
 from model_aggregation.files import write_csv, write_json
 from model_aggregation.results.index import Index
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.results.tables import predictions_table
+from model_aggregation.settings_files import write_settings
 from model_aggregation.viewer.reading import ImageQuery, LogReader, SortKey
 
 GROUP = "large"
@@ -51,6 +53,8 @@ def make_log(log: Path, runs: int, images: int, classes: int) -> None:
                 own.unlink(missing_ok=True)
                 os.link(other, own)
         _write_facts(folder, names, images, quality=0.6 + 0.3 * number / runs)
+        settings = make_settings(data="/data/large set", model="timm:resnet18", name=folder.name, validation=False)
+        write_settings(settings, folder.settings_yaml)
     Index(log).rebuild()
 
 

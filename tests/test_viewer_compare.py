@@ -1,5 +1,6 @@
 """The page that compares runs: its numbers against the report, scikit-learn and the binomial; then in a browser."""
 
+import os
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -117,6 +118,19 @@ def test_runs_on_other_images_are_refused(reader):
         Comparing(reader).differences(GROUP, ["g_a", "g_z"], "g_a")
     with pytest.raises(ResultsError, match="There is no run"):
         Comparing(reader).differences(GROUP, ["g_a", "../x"], "g_a")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
+def test_a_table_outside_of_the_log_folder_is_not_compared(tmp_path):
+    for run in RUNS[:2]:
+        make_run(tmp_path / "log" / GROUP / run, model=f"timm:{run[-1]}")
+    reader = LogReader(tmp_path / "log", cache_folder=tmp_path / "cache")
+    Comparing(reader).differences(GROUP, RUNS[:2], "g_a")
+    table = RunFolder(tmp_path / "log" / GROUP / "g_b").predictions_csv("test")
+    table.replace(tmp_path / "outside.csv")
+    table.symlink_to(tmp_path / "outside.csv")
+    with pytest.raises(ResultsError, match="leads out of the results"):
+        Comparing(reader).differences(GROUP, RUNS[:2], "g_a")
 
 
 def test_agreement_counts_are_those_of_the_decisions(reader, log):

@@ -21,7 +21,7 @@ from model_aggregation.results.index import Index
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.viewer.context import Context
 from model_aggregation.viewer.pages.images import close_look
-from model_aggregation.viewer.pages.images.choices import Place
+from model_aggregation.viewer.pages.images.choices import GALLERY_PAGE, Place
 from model_aggregation.viewer.reading import LogReader
 
 GROUP = "部品"
@@ -142,11 +142,11 @@ def test_other_filters_and_the_address_agree_with_the_files(opened, log):
     page = opened("disagree=1&page=1")
     wanted = rows[rows["predicted"] != other["predicted"]]["id"].tolist()
     counted(page, len(wanted))
-    assert gallery(page) == wanted[:60]
+    assert gallery(page) == wanted[:GALLERY_PAGE]
     page = opened("models_wrong=2")
     wanted = rows[(rows["predicted"] != rows["actual"]) & (other["predicted"] != rows["actual"])]["id"].tolist()
     counted(page, len(wanted))
-    assert gallery(page) == wanted[:60]
+    assert gallery(page) == wanted[:GALLERY_PAGE]
 
 
 def test_a_number_that_is_none_is_named(new_page, address):  # noqa: F811
@@ -169,17 +169,17 @@ def test_the_table_sorts_by_the_probability_of_a_class(opened, log):
     assert table_ids(page, last[0])[:5] == last[:5]
     page.click(".mantine-SegmentedControl-label:has-text('Gallery')")
     page.wait_for_selector(".images-card")
-    assert gallery(page) == last[:60]
+    assert gallery(page) == last[:GALLERY_PAGE]
 
 
 def test_the_gallery_has_pages_and_thumbnails_come_when_seen(opened):
     page = opened()
-    assert gallery(page) == IDS[:60]
-    assert page.locator(".images-thumbnail[src]").count() < 60
+    assert gallery(page) == IDS[:GALLERY_PAGE]
+    assert page.locator(".images-thumbnail[src]").count() < GALLERY_PAGE
     assert page.locator(".images-wrong .images-sign-wrong").count() == page.locator(".images-wrong").count() > 0
     page.click("#images-page button:text-is('3')")
-    page.wait_for_function("id => document.querySelector('.images-card').title === id", arg=IDS[120])
-    assert gallery(page) == IDS[120:]
+    page.wait_for_function("id => document.querySelector('.images-card').title === id", arg=IDS[2 * GALLERY_PAGE])
+    assert gallery(page) == IDS[2 * GALLERY_PAGE :]
     page.wait_for_url("**page=3*")
 
 

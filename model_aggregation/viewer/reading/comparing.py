@@ -12,6 +12,7 @@ from model_aggregation.errors import ResultsError
 from model_aggregation.evaluation import EvaluationOptions, compare_predictions
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.results.tables import read_numbers
+from model_aggregation.viewer.reading.links import refuse_link_outside
 from model_aggregation.viewer.reading.memory import Memory, stamp_of
 from model_aggregation.viewer.reading.reader import LogReader
 
@@ -103,6 +104,9 @@ class Comparing:
 
 
 def _computed(folders: dict[str, RunFolder], reference: str) -> Differences:
+    for folder in folders.values():
+        for file in folder.path.iterdir():
+            refuse_link_outside(file)
     runs = {run: read_run(folder) for run, folder in folders.items()}
     if untested := [run for run, read in runs.items() if "test" not in read.sets]:
         raise ResultsError(f"There are no test predictions to compare: {', '.join(untested)}.")
