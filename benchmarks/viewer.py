@@ -38,6 +38,7 @@ from model_aggregation.results.run_folder import RunFolder
 SLIDER_RUN = "two_classes"
 CHROMIUM = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
 REPEATS, STEPS = 5, 50
+CURVES = "[id*=compare-roc] .main-svg"
 PATIENCE_MILLISECONDS = 20_000
 REST_MILLISECONDS = 1_000
 
@@ -189,7 +190,7 @@ def measure(page: Page, address: str) -> list[Figure]:
     found.changes("images: errors only", 500, ("click", "#images-total", "#images-wrong"), repeats=2)
     found.visits("data", 1000, f"/data/{GROUP}", ".data-table")
     compared = f"/compare/{GROUP}?runs={run},{GROUP}_model006"
-    found.visits("compare two runs, its curves", 2000, compared, "#compare-roc .main-svg")
+    found.take("compare two runs, its curves", 2000, lambda: found.visit(compared, CURVES), repeats=1)
     page.set_default_timeout(10 * PATIENCE_MILLISECONDS)
     found.take("compare two runs, differences computed", 120_000, lambda: _shown(page), repeats=1)
     return found.figures

@@ -19,7 +19,7 @@ Choices = Mapping[str, str]
 runs, marked, list, group`` and metadata columns ``m0, …``; what is not chosen is not there."""
 
 VIEWS = ("gallery", "table", "marks")
-GALLERY_PAGE = 48
+GALLERY_PAGE = 40
 FIRST_LIST = "marked"
 
 
