@@ -17,6 +17,9 @@ from model_aggregation.errors import SettingsError
 from model_aggregation.options import Options
 from model_aggregation.recipes import RECIPES
 
+SOFT_LOSSES = ("cross_entropy", "bce_with_logits", "focal")
+"""Losses that are defined for an image of several classes in shares."""
+
 
 class Settings(Options):
     """Complete settings of one model or of a comparison: exactly one of ``model`` and ``models`` is given."""
@@ -44,6 +47,10 @@ class Settings(Options):
         if self.cutoff_lower > self.cutoff_upper:
             problems.append(f"cutoff_lower ({self.cutoff_lower}) is above cutoff_upper ({self.cutoff_upper})")
         problems += self._without_effect()
+        if self.mixes and self.loss not in SOFT_LOSSES:
+            problems.append(
+                f"mixup and cutmix need a loss that takes shares of classes ({', '.join(SOFT_LOSSES)}), not {self.loss}"
+            )
         files = self.weights_by_model()
         if "" in files and (len(self.weights) > 1 or len(self.models) > 1):
             problems.append("weights: several models need MODEL=FILE for each file")
@@ -91,9 +98,16 @@ class Settings(Options):
             "weights_dir": ("pretrained: true (--pretrained)", self.pretrained),
             "allow_partial_weights": ("pretrained: true (--pretrained)", self.pretrained),
             "normalize": ("no transforms file", self.transforms is None),
+            "resize": ("no transforms file", self.transforms is None),
             "interpolation": ("no transforms file", self.transforms is None),
             "augmentation": ("no transforms file", self.transforms is None),
             "compile": ("train: true", self.train),
+            "mixup": ("train: true", self.train),
+            "cutmix": ("train: true", self.train),
+            "feature_views": (
+                "stored features of an augmentation that does more than mirror (cache_features, freeze, pretrained)",
+                self.keeps_draws,
+            ),
             "cache_features": ("a frozen network (freeze: true, pretrained: true)", self.freeze and self.pretrained),
         }
         return [
@@ -106,6 +120,17 @@ class Settings(Options):
         """Return whether a setting is another than its recipe says."""
         default = RECIPES[self.recipe].get(key, type(self).model_fields[key].default)
         return bool(getattr(self, key) != default)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether training images are mixed with each other."""
+        return self.mixup > 0 or self.cutmix > 0
+
+    @property
+    def keeps_draws(self) -> bool:
+        """Whether features are kept of draws of an image, because its augmentation has more than a few exact views."""
+        stored = self.cache_features and self.freeze and self.pretrained and not self.mixes and self.transforms is None
+        return stored and self.augmentation not in ("none", "horizontal", "flips")
 
     @property
     def is_comparison(self) -> bool:

@@ -36,6 +36,7 @@ from model_aggregation.run_plan import RunPlan
 from model_aggregation.settings_files import settings_mapping, write_settings
 from model_aggregation.startup import keep_freed_memory
 from model_aggregation.training.checkpoint import Progress, save_whole
+from model_aggregation.training.image_policies import change_of_single_images
 from model_aggregation.training.job import LabelledImages, Training, TrainingFiles, epoch_seed
 from model_aggregation.training.journal import Journal
 from model_aggregation.training.loop import run_training, save_weights
@@ -187,7 +188,14 @@ def _load_images(work: _Work) -> dict[str, _Split]:
             reporter.message("  no room on the disk for decoded images: they are decoded again in each epoch")
     workers = settings.workers if settings.workers is not None else min(8, torch.get_num_threads())
     sources = {
-        name: image_source(table, store, rule, transforms=settings.transforms, workers=workers)
+        name: image_source(
+            table,
+            store,
+            rule,
+            transforms=settings.transforms,
+            change=change_of_single_images(settings.augmentation) if name == "train" else None,
+            workers=workers,
+        )
         for name, table in tables.items()
     }
     return {name: _Split(table, sources[name]) for name, table in tables.items()}
@@ -200,7 +208,7 @@ def cache_of(settings: Settings) -> Cache:
 
 def pixel_rule(preprocessing: Preprocessing) -> PixelRule:
     """Return the rule of the image store that serves a network."""
-    return PixelRule(preprocessing.image_size, preprocessing.channels, preprocessing.interpolation)
+    return preprocessing.pixel_rule()
 
 
 def stored_images(plan: Plan) -> pd.DataFrame:

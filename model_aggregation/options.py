@@ -10,7 +10,14 @@ from cyclopts import Parameter
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, field_validator
 
 from model_aggregation.recipes import RECIPES
-from model_aggregation.setting_values import as_words, current_source, model_and_file, number_as_text, text_as_number
+from model_aggregation.setting_values import (
+    AUGMENTATIONS,
+    as_words,
+    current_source,
+    model_and_file,
+    number_as_text,
+    text_as_number,
+)
 
 DATA = Parameter(group="Data")
 MODEL = Parameter(group="Model")
@@ -20,6 +27,7 @@ OUTPUT = Parameter(group="Output")
 
 Source = Literal["torchvision", "timm"]
 ImageSize = Annotated[int, Field(ge=8)] | Literal["earlier"] | None
+Augmentation = Literal["none", "horizontal", "flips", "light", "medical", "trivial", "randaugment"]
 TrainingLoss = Literal["cross_entropy", "bce_with_logits", "multi_margin", "focal", "cosine"]
 
 
@@ -127,6 +135,12 @@ class Options(BaseModel):
         description="Height and width in pixels that the network sees; default: the model's own; 'earlier': 224, and "
         "299 for Inception.",
     )
+    resize: Annotated[Literal["squash", "crop", "pad"], MODEL] = Field(
+        "squash",
+        description="How an image becomes a square: 'squash' (nothing is cut off), 'crop' (the shorter side "
+        "resized and the middle taken, as the library does for these weights: edges are lost), or 'pad' (the shape "
+        "kept, the rest black).",
+    )
     interpolation: Annotated[Literal["model", "nearest", "bilinear", "bicubic", "lanczos"], MODEL] = Field(
         "model", description="How images are resized; 'model': as its weights expect."
     )
@@ -184,9 +198,23 @@ class Options(BaseModel):
     drop_last: Annotated[bool, TRAINING] = Field(
         False, description="Leave out the last batch of an epoch when it is not full."
     )
-    augmentation: Annotated[Literal["none", "horizontal", "flips"], TRAINING] = Field(
+    augmentation: Annotated[Augmentation, TRAINING] = Field(
         "horizontal",
-        description="Random changes of training images: mirrored, or mirrored and upside down (flips).",
+        description="Random changes of training images, drawn anew for each image: "
+        + "; ".join(f"'{name}' {meaning}" for name, meaning in AUGMENTATIONS.items())
+        + ". The last two run per image in worker processes. 'magg augment' shows them.",
+    )
+    mixup: Annotated[float, TRAINING] = Field(
+        0.0,
+        ge=0,
+        description="Blend each training image with another of its batch, in shares drawn from Beta(MIXUP, MIXUP), and "
+        "their classes in the same shares; 0: off, usual 0.2.",
+    )
+    cutmix: Annotated[float, TRAINING] = Field(
+        0.0,
+        ge=0,
+        description="Paste a rectangle of another image of the batch, its area drawn from Beta(CUTMIX, CUTMIX); the "
+        "classes count by area; 0: off, usual 1. With mixup each image draws one of the two.",
     )
     clip_gradient: Annotated[float | None, TRAINING] = Field(
         None, gt=0, description="Largest norm of the gradient; default: no limit."
@@ -236,6 +264,12 @@ class Options(BaseModel):
         True,
         description="While only the head learns, compute what enters it once for each view of an image and keep it "
         "until the whole network is trained.",
+    )
+    feature_views: Annotated[int, TRAINING] = Field(
+        8,
+        ge=1,
+        description="Most draws of each training image that are computed while only the head learns, where images are "
+        "changed by more than mirroring; later epochs see these draws again.",
     )
     workers: Annotated[int | None, TRAINING] = Field(
         None, ge=0, description="Processes that decode images; default: one per core, at most 8."

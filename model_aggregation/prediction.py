@@ -12,7 +12,6 @@ from model_aggregation.data.decoding import IMAGE_SUFFIXES
 from model_aggregation.data.folder_walk import walk_folder
 from model_aggregation.data.inspection import describe_file
 from model_aggregation.data.loading import image_source
-from model_aggregation.data.pixels import PixelRule
 from model_aggregation.environment import make_fabric
 from model_aggregation.errors import DataError, ResultsError
 from model_aggregation.evaluation.decision import decide
@@ -159,8 +158,7 @@ def predict_images(
         return torch.empty(0, len(trained.classes), dtype=torch.float64).numpy()
     settings = trained.settings.model_copy(update={"device": device})
     fabric = make_fabric(settings)
-    preprocessing = trained.network.preprocessing
-    rule = PixelRule(preprocessing.image_size, preprocessing.channels, preprocessing.interpolation)
+    rule = trained.network.preprocessing.pixel_rule()
     source = image_source(images, None, rule, transforms=settings.transforms, workers=settings.workers or 0)
     keep_freed_memory()
     inference = replace(trained.inference, batch_size=batch_size or trained.inference.batch_size)

@@ -3,6 +3,18 @@
 from pathlib import Path
 from typing import Any
 
+AUGMENTATIONS = {
+    "none": "no change",
+    "horizontal": "mirrored or not",
+    "flips": "mirrored or not, upside down or not",
+    "light": "mirrored or not, a window of 80 to 100 % of the area, brightness and contrast ±20 %",
+    "medical": "turned by up to 10°, shifted by up to 5 %, 0.9 to 1.1 times as large, brightness and contrast ±10 %, "
+    "never mirrored, since left and right differ in a body",
+    "trivial": "torchvision's TrivialAugmentWide, one strong change of 14 kinds",
+    "randaugment": "torchvision's RandAugment, two changes of strength 9 of 31",
+}
+"""What each named augmentation does to a training image, every time it is seen."""
+
 
 def current_source(value: Any) -> Any:
     """Return today's name of a library."""

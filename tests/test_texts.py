@@ -61,3 +61,11 @@ def test_a_plan_names_files_states_and_what_is_left_to_do(two_classes, tmp_path)
     for words in ("g_test_resnet_test_roc.png", "models/0.pth … 2.pth (3)", "plan.json", "analyze_record.db"):
         assert words in text, words
     assert "Names are taken" not in text
+
+
+def test_a_plan_says_what_a_network_will_see(two_classes, tmp_path):
+    plan = plan_for(two_classes, tmp_path, augmentation="medical", mixup=0.2, resize="pad")
+    cost = Forecast(plan.runs[0].run_name, "new", 10**6, 30.0, 2**20, (), "float32")
+    text = "\n".join(part for part in plan_parts(plan, [cost]) if isinstance(part, str))
+    for words in ("32×32×3 pad bicubic", "medical: turned by up to 10°", "mixed with each other: mixup 0.2."):
+        assert words in text, words

@@ -237,3 +237,10 @@ def test_other_settings_train(tmp_path, given):
     progress = Lab(tmp_path, epochs=2, learning_rate=1e-3, **given).run()
     assert progress.epoch == 2
     assert progress.history[1]["train_loss"] < progress.history[0]["train_loss"] + 0.5
+
+
+@pytest.mark.parametrize("head", ["linear", "mlp"])
+def test_classes_are_counted_at_the_end_of_the_head(tmp_path, head):
+    lab = Lab(tmp_path, epochs=1, head=head, class_weights="balanced")
+    assert lab.network.classes == 2
+    lab.run()

@@ -1,6 +1,7 @@
 """The command line: read, call one function, print. torch is imported only by the commands that compute."""
 
 from model_aggregation.cli import (  # noqa: F401  (they add their commands to the app)
+    augment_command,
     cache,
     check_command,
     looking,

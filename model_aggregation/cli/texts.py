@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from model_aggregation.analysis.groups import REPORT_FOLDER
+from model_aggregation.config import Settings
 from model_aggregation.engine import Outcome
 from model_aggregation.forecast import Forecast
 from model_aggregation.names import SINGLE
@@ -23,6 +24,7 @@ from model_aggregation.results.leaderboard_text import leaderboard_parts
 from model_aggregation.results.objects import Group, Run
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.run_plan import RunPlan
+from model_aggregation.setting_values import AUGMENTATIONS
 
 _NO_METRICS = frozenset({"cutoff"})
 _MAIN_METRICS = frozenset(
@@ -71,12 +73,22 @@ def plan_parts(plan: Plan, forecasts: list[Forecast]) -> Iterator[RenderableType
     inputs = (f"{run.model}: weights {run.weights}; input {_input_words(run)}" for run in plan.runs)
     yield from dict.fromkeys(inputs)  # seeds and folds of a model share them
     yield from dict.fromkeys(f"{run.model}: {cost.arithmetic}" for run, cost in zip(plan.runs, forecasts, strict=True))
+    yield from _augmentation_lines(plan.settings)
     total = sum(cost.seconds for cost in forecasts if cost.state != "finished")
     yield f"About {duration(total)} on this machine for what is not finished, decoding not counted."
     yield from _file_lines(plan, forecasts[0])
     if any(cost.state == "name taken" for cost in forecasts):
         yield "Names are taken by results with other settings or data: magg run will refuse and list what differs."
     yield "Do it with magg run and the same settings file."
+
+
+def _augmentation_lines(settings: Settings) -> Iterator[str]:
+    """Yield what happens to training images each time they are seen."""
+    if settings.train and settings.transforms is None:
+        yield f"Training images, {settings.augmentation}: {AUGMENTATIONS[settings.augmentation]}."
+    kinds = [f"{name} {value:g}" for name in ("mixup", "cutmix") if (value := getattr(settings, name))]
+    if kinds:
+        yield f"Then mixed with each other: {' or '.join(kinds)}."
 
 
 def _file_lines(plan: Plan, first: Forecast) -> Iterator[str]:
@@ -112,8 +124,7 @@ def _counts_table(plan: Plan) -> Table:
 
 
 def _input_words(run: RunPlan) -> str:
-    facts = run.preprocessing
-    return f"{facts.image_size}×{facts.image_size}×{facts.channels} {facts.resize} {facts.interpolation}"
+    return "as the transforms file makes it" if run.settings.transforms else run.preprocessing.in_words()
 
 
 def _epochs_words(run: RunPlan) -> str:

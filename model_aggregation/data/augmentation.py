@@ -1,4 +1,9 @@
-"""Random changes of training images, drawn for each image of a batch by itself; and a user's own transforms."""
+"""Random changes of training images, drawn for each image of a batch by itself; and a user's own transforms.
+
+The names and what they mean: ``setting_values.AUGMENTATIONS``. Mirroring makes few exact views; ``light`` and
+``medical`` draw numbers (``changes``); ``trivial`` and ``randaugment`` exist for single images only and are no
+batch code: worker processes apply them (``loading``).
+"""
 
 import importlib.util
 from collections.abc import Callable
@@ -8,23 +13,31 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from model_aggregation.data.changes import CHANGES, change, draw_changes
 from model_aggregation.errors import SettingsError
 
 Transform = Callable[[Any], Any]
+
+EXACT_VIEWS = {"none": 1, "horizontal": 2, "flips": 4}
+"""How many views of an image the augmentations make that only mirror."""
+
+PER_IMAGE = ("trivial", "randaugment")
 
 
 def augment(images: Tensor, name: str, generator: torch.Generator) -> Tensor:
     """Return a changed copy of a batch (N, C, H, W).
 
     ``horizontal`` mirrors each image with probability 1/2; ``flips`` also turns each upside down with
-    probability 1/2 of its own; ``none`` returns the batch as it is.
+    probability 1/2 of its own; ``none`` returns the batch as it is. For ``light`` and ``medical`` see ``changes``.
     """
+    if name in CHANGES:
+        return change(images, draw_changes(len(images), name, generator))
     return flip(images, draw_views(len(images), name, generator))
 
 
 def view_count(name: str) -> int:
-    """Return how many different views of an image an augmentation can make."""
-    return {"none": 1, "horizontal": 2, "flips": 4}[name]
+    """Return how many different views of an image an augmentation that only mirrors can make."""
+    return EXACT_VIEWS[name]
 
 
 def draw_views(count: int, name: str, generator: torch.Generator) -> Tensor:

@@ -61,7 +61,7 @@ def pixel_findings(table: ImageTable) -> Iterator[Finding]:
         ("warning", "flat", reached == 0, "are of one single colour"),
         ("warning", "frames", rows["frames"] > 1, "hold several frames or pages; only the first is used"),
         ("warning", "aspect", stretched, f"are {_EXTREME_ASPECT} times as long as wide or more, and are squashed to a "
-         "square; crop them, or use transforms of your own"),
+         "square; try --resize pad, crop them, or use transforms of your own"),
         ("note", "wrong-suffix", _wrong_suffix(rows), "hold another format than their suffix says; the content "
          "decides here, but other programs may fail; rename them"),
         ("note", "turned", rows["exif_orientation"].isin(range(2, 9)), "carry an EXIF orientation and are turned "

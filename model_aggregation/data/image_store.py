@@ -23,7 +23,7 @@ from model_aggregation.data.pixels import PixelRule
 from model_aggregation.data.store_building import Build, checksum, fill
 from model_aggregation.files import read_json, write_json
 
-_FORMAT = "2"  # part of the key: raise it when decoding or resizing changes a pixel
+_FORMAT = "3"  # part of the key: raise it when decoding or resizing changes a pixel
 
 Progress = Callable[[int, int], None]
 
@@ -89,7 +89,7 @@ def remove_store(images: pd.DataFrame, rule: PixelRule, *, cache: Cache | None =
 
 
 def _key(hashes: list[str], rule: PixelRule) -> str:
-    digest = hashlib.sha256(f"{_FORMAT} {rule}".encode())
+    digest = hashlib.sha256(f"{_FORMAT} {rule.key}".encode())
     for content_hash in hashes:
         digest.update(content_hash.encode())
     return digest.hexdigest()[:32]

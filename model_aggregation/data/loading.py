@@ -1,14 +1,16 @@
 """Batches of images for training and prediction.
 
-Two sources give the same kind of batches: ``StoredImages`` takes rows of an image store; ``DecodedImages`` decodes
-files in worker processes, for a user's transforms and for stores that do not fit on the disk.
+The sources give the same kind of batches: ``StoredImages`` takes rows of an image store; ``DecodedImages`` decodes
+files in worker processes, for a user's transforms and for stores that do not fit on the disk; ``ChangedImages`` applies
+what exists for single images only to images of either, in worker processes.
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -20,6 +22,9 @@ from model_aggregation.data.decoding import open_image
 from model_aggregation.data.image_store import ImageStore
 from model_aggregation.data.pixels import PixelRule, decode_to_rule
 from model_aggregation.errors import DataError
+
+ImageChange = Callable[[Tensor], Tensor]
+"""Changes one image (C, H, W) uint8 at random, by torch's, numpy's and Python's global generators; can be pickled."""
 
 
 class ImageSource(Protocol):
@@ -65,6 +70,10 @@ class StoredImages:
             pixels = self.store.pixels[self.rows[positions]]  # (n, H, W, C), a copy
             yield torch.from_numpy(pixels).permute(0, 3, 1, 2)
 
+    def reader(self) -> Callable[[int], Tensor]:
+        """Return a function that reads one image (C, H, W)."""
+        return _Rows(self.store.pixels, self.rows)
+
 
 @dataclass(frozen=True, eq=False)
 class DecodedImages:
@@ -90,14 +99,79 @@ class DecodedImages:
 
     def batches(self, order: list[np.ndarray], *, training: bool, seed: int) -> Iterator[Tensor]:
         """Yield batches; with a user's transforms each image has random numbers of its own, set by ``seed``."""
-        dataset = _Files(self, training=training, seed=seed)
-        loader = torch.utils.data.DataLoader(
-            dataset,
-            batch_sampler=[list(positions) for positions in order],
-            num_workers=self.workers,
-            generator=torch.Generator().manual_seed(seed),  # it would draw from the global one
-        )
-        yield from loader
+        yield from _loaded(_Files(self, training=training, seed=seed), order, workers=self.workers, seed=seed)
+
+    def reader(self) -> Callable[[int], Tensor]:
+        """Return a function that reads one image (C, H, W)."""
+        return _Files(self, training=False, seed=0).__getitem__
+
+
+@dataclass(frozen=True, eq=False)
+class ChangedImages:
+    """Images whose training batches are changed one by one in ``workers`` processes."""
+
+    images: StoredImages | DecodedImages
+    change: ImageChange
+    workers: int
+
+    @property
+    def augments(self) -> bool:
+        """The change is the augmentation."""
+        return True
+
+    @property
+    def can_prefetch(self) -> bool:
+        """Workers are ahead by themselves; without workers the changes draw here."""
+        return False
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batches(self, order: list[np.ndarray], *, training: bool, seed: int) -> Iterator[Tensor]:
+        """Yield uint8 batches; in training each image is changed by random numbers of its own, set by ``seed``."""
+        if not training:
+            return self.images.batches(order, training=False, seed=seed)
+        return _loaded(_Changed(self.images.reader(), self.change, seed), order, workers=self.workers, seed=seed)
+
+
+def _loaded(
+    dataset: torch.utils.data.Dataset[Tensor], order: list[np.ndarray], *, workers: int, seed: int
+) -> Iterator[Tensor]:
+    yield from torch.utils.data.DataLoader(
+        dataset,
+        batch_sampler=[list(positions) for positions in order],
+        num_workers=workers,
+        generator=torch.Generator().manual_seed(seed),  # it would draw from the global one
+    )
+
+
+class _Rows:
+    """Reads single images of a store; another process opens the store's file instead of getting its pixels."""
+
+    def __init__(self, pixels: np.ndarray, rows: np.ndarray) -> None:
+        self.pixels, self.rows = pixels, rows
+
+    def __call__(self, position: int) -> Tensor:
+        return torch.from_numpy(np.array(self.pixels[self.rows[position]])).permute(2, 0, 1).contiguous()
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"pixels": getattr(self.pixels, "filename", self.pixels), "rows": self.rows}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        pixels = state["pixels"]
+        self.pixels = np.load(pixels, mmap_mode="r") if isinstance(pixels, str | Path) else pixels
+        self.rows = state["rows"]
+
+
+class _Changed(torch.utils.data.Dataset[Tensor]):
+    """One epoch's draws of single images."""
+
+    def __init__(self, read: Callable[[int], Tensor], change: ImageChange, seed: int) -> None:
+        self.read, self.change, self.seed = read, change, seed
+
+    def __getitem__(self, position: int) -> Tensor:
+        with _own_random_numbers(self.seed, position):
+            return self.change(self.read(position))
 
 
 class _Files(torch.utils.data.Dataset[Tensor]):
@@ -121,8 +195,7 @@ class _Files(torch.utils.data.Dataset[Tensor]):
             return torch.from_numpy(decode_to_rule(path, rule)).permute(2, 0, 1).contiguous()
         if self._transform is None:
             self._transform = load_transforms(self.images.transforms)[self.name]  # type: ignore[assignment]
-        with torch.random.fork_rng(devices=[]):  # without workers this is the training process itself
-            _seed_everything(hash((self.seed, int(position))) % 2**32)
+        with _own_random_numbers(self.seed, position):
             result = self._transform(open_image(Path(path), channels=rule.channels))  # type: ignore[misc]
         if not isinstance(result, Tensor) or result.ndim != 3:
             raise DataError(
@@ -132,19 +205,36 @@ class _Files(torch.utils.data.Dataset[Tensor]):
         return result
 
 
-def _seed_everything(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002  (a user's transform may use the global generator)
-    torch.manual_seed(seed)
+@contextmanager
+def _own_random_numbers(seed: int, position: int) -> Iterator[None]:
+    """Give one image of an epoch its own random numbers, whichever process changes it."""
+    with torch.random.fork_rng(devices=[]):  # without workers this is the training process itself
+        own = hash((seed, int(position))) % 2**32
+        random.seed(own)
+        np.random.seed(own)  # noqa: NPY002  (a user's transform may use the global generator)
+        torch.manual_seed(own)
+        yield
 
 
 def image_source(
-    images: pd.DataFrame, store: ImageStore | None, rule: PixelRule, *, transforms: Path | None, workers: int
+    images: pd.DataFrame,
+    store: ImageStore | None,
+    rule: PixelRule,
+    *,
+    transforms: Path | None = None,
+    change: ImageChange | None = None,
+    workers: int,
 ) -> ImageSource:
-    """Return the source for a table of images (columns ``path``, ``content_hash``)."""
+    """Return the source for a table of images (columns ``path``, ``content_hash``).
+
+    ``change`` is made to single images in training; a user's ``transforms`` take the place of everything.
+    """
+    source: StoredImages | DecodedImages
     if store is None or transforms is not None:
-        return DecodedImages(tuple(images["path"]), rule, transforms, workers)
-    return StoredImages(store, store.rows_of(images["content_hash"].tolist()))
+        source = DecodedImages(tuple(images["path"]), rule, transforms, workers)
+    else:
+        source = StoredImages(store, store.rows_of(images["content_hash"].tolist()))
+    return source if change is None else ChangedImages(source, change, workers)
 
 
 def training_order(count: int, batch_size: int, *, seed: int, drop_last: bool = False) -> list[np.ndarray]:

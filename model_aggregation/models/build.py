@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from model_aggregation.config import Settings
+from model_aggregation.data.pixels import PixelRule
 from model_aggregation.errors import ModelError, SettingsError
 from model_aggregation.models.adapting import library_form
 from model_aggregation.models.heads import fresh_head, learning_parts, with_mlp_head
@@ -23,7 +24,10 @@ from model_aggregation.models.zoo import ModelName, parse_model_name
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How an image becomes the network's input: squashed to a square, scaled to [0, 1], normalised per channel."""
+    """How an image becomes the network's input: brought to a square, scaled to [0, 1], normalised per channel.
+
+    ``resize`` and ``shorter_side`` (pixels, before a crop) are those of :class:`PixelRule`.
+    """
 
     image_size: int
     mean: tuple[float, ...]
@@ -31,6 +35,16 @@ class Preprocessing:
     interpolation: str
     channels: int
     resize: str = "squash"
+    shorter_side: int | None = None
+
+    def pixel_rule(self) -> PixelRule:
+        """Return how a file becomes the pixels of this network."""
+        return PixelRule(self.image_size, self.channels, self.interpolation, self.resize, self.shorter_side)
+
+    def in_words(self) -> str:
+        """Return size, channels, resizing and interpolation for people."""
+        resize = self.resize if self.shorter_side is None else f"crop of shorter side {self.shorter_side}"
+        return f"{self.image_size}×{self.image_size}×{self.channels} {resize} {self.interpolation}"
 
     def normalize(self, images: Tensor, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
         """Turn uint8 images (N, C, H, W) into normalised float32; float images are passed through as they are."""
@@ -64,6 +78,12 @@ class Network:
     def parameters(self) -> int:
         """Number of trainable numbers when nothing is frozen."""
         return sum(parameter.numel() for parameter in self.module.parameters())
+
+    @property
+    def classes(self) -> int:
+        """Number of classes: the outputs of the last layer of the head."""
+        state = self.module.state_dict()
+        return state[[name for name in state if name in self.head][-1]].shape[0]
 
     @property
     def pretrained(self) -> bool:
@@ -107,7 +127,8 @@ def preprocessing_for(model: ModelName, settings: Settings) -> Preprocessing:
     if size == "earlier":
         size = 299 if model.architecture.startswith("inception") else 224
     interpolation = facts.interpolation if settings.interpolation == "model" else settings.interpolation
-    return Preprocessing(size, mean, std, interpolation, settings.channels)
+    shorter_side = facts.shorter_side(size) if settings.resize == "crop" else None
+    return Preprocessing(size, mean, std, interpolation, settings.channels, settings.resize, shorter_side)
 
 
 def _normalization(

@@ -6,6 +6,7 @@ kept here.
 
 import inspect
 import logging
+import math
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,13 +33,18 @@ class InputFacts:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: str
+    crop_share: float = 0.875  # of the shorter side: what is left of it when the library crops
+
+    def shorter_side(self, image_size: int) -> int:
+        """Return to how many pixels the library brings the shorter side before it crops ``image_size`` of them."""
+        return math.floor(round(image_size / self.crop_share, 6))
 
 
 def input_facts(model: ModelName) -> InputFacts:
-    """Return size (pixels), mean, standard deviation and interpolation that belong to a model's weights.
+    """Return size (pixels), mean, standard deviation, interpolation and crop that belong to a model's weights.
 
     Where a library publishes no weights, ImageNet's mean and deviation and the architecture's size are used; for a
-    user's own network 224 pixels.
+    user's own network 224 pixels, of 256 when cropped.
     """
     if model.own:
         return InputFacts(224, *IMAGENET, "bilinear")
@@ -46,7 +52,8 @@ def input_facts(model: ModelName) -> InputFacts:
         return _torchvision_facts(model)
     configuration = timm_configuration(model)
     values = timm_library().data.resolve_data_config(pretrained_cfg=configuration.to_dict())
-    return InputFacts(values["input_size"][-1], tuple(values["mean"]), tuple(values["std"]), values["interpolation"])
+    size, mean, std = values["input_size"][-1], tuple(values["mean"]), tuple(values["std"])
+    return InputFacts(size, mean, std, values["interpolation"], values["crop_pct"])
 
 
 def _torchvision_facts(model: ModelName) -> InputFacts:
@@ -54,9 +61,8 @@ def _torchvision_facts(model: ModelName) -> InputFacts:
     if entry is None:
         return InputFacts(224, *IMAGENET, "bilinear")
     transform = entry.transforms()
-    return InputFacts(
-        transform.crop_size[0], tuple(transform.mean), tuple(transform.std), transform.interpolation.value
-    )
+    size, mean, std = transform.crop_size[0], tuple(transform.mean), tuple(transform.std)
+    return InputFacts(size, mean, std, transform.interpolation.value, size / transform.resize_size[0])
 
 
 def torchvision_weights(model: ModelName) -> Any:

@@ -15,6 +15,7 @@ from model_aggregation.training.checkpoint import Progress
 from model_aggregation.training.features import FrozenFeatures
 from model_aggregation.training.job import Training, epoch_seed
 from model_aggregation.training.losses import Loss
+from model_aggregation.training.mixing import Mixing
 
 _SECONDS_BETWEEN_NOTES = 0.5
 
@@ -50,12 +51,20 @@ def train_epoch(
     if features is None:
         batches, forward = _image_batches(training, order, seed), machinery.module
     else:
-        batches, forward = features.training_batches(order, seed), features.head.layers
+        batches, forward = features.training_batches(epoch), features.head.layers
+    mixing = Mixing.of(training.settings, network.classes, seed)
+    if mixing is not None and epoch == 0:
+        training.journal.note(
+            "the train accuracy is that on mixed images, each counted for the class with its larger share: it is lower "
+            "than on images as they are"
+        )
     meter = _Meter(training, progress, len(order))
     with float32_head(network):
         for number, inputs in enumerate(batches):
             started = time.perf_counter()
             targets = training.train.labels[order[number]].to(training.device, non_blocking=True)
+            if mixing is not None:
+                inputs, targets = mixing(inputs, targets)  # noqa: PLW2901
             loss, right = _learn(
                 training, machinery, forward, inputs, targets, part=_part(training, number, len(order))
             )
@@ -123,7 +132,8 @@ def _learn(
         optimizer.step()
         machinery.schedule.step()
         optimizer.zero_grad(set_to_none=True)
-    return loss.detach(), (logits.detach().argmax(1) == targets).sum()
+    answers = targets if targets.ndim == 1 else targets.argmax(1)  # of a mixed image the class with the larger share
+    return loss.detach(), (logits.detach().argmax(1) == answers).sum()
 
 
 class _Meter:

@@ -17,7 +17,7 @@ class FeatureFile:
     """
 
     def __init__(self, path: Path, views: int, images: int, shape: tuple[int, ...]) -> None:
-        self._path, self._marks = path, path.with_suffix(".done.npy")
+        self._path, self._marks, self.views = path, path.with_suffix(".done.npy"), views
         if not self._marks.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             created = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(views, images, *shape))

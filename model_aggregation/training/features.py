@@ -2,6 +2,9 @@
 
 Flips are views of their own, so the augmentation stays: each epoch draws the views of its images as ever, and only the
 pairs of image and view that no epoch has drawn before are computed. This is never more than the plain way computes.
+
+Stronger augmentation has no end of views: the draws of the first epochs (``feature_views``) are kept, and the epochs
+after them see these again, in turn. So the first epochs take the steps of the plain way.
 """
 
 import math
@@ -15,14 +18,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from model_aggregation.data.augmentation import draw_views, flip, view_count
+from model_aggregation.config import Settings
+from model_aggregation.data.augmentation import EXACT_VIEWS, PER_IMAGE, draw_views, flip
+from model_aggregation.data.changes import CHANGES, PARAMETERS, change, draw_changes
 from model_aggregation.data.loading import ImageSource
 from model_aggregation.data.prefetch import pinned, prefetched
 from model_aggregation.models.build import float32_head
 from model_aggregation.models.heads import HeadPart, find_head_part
 from model_aggregation.models.inference import copied_for_inference, example_images
 from model_aggregation.training.feature_file import FeatureFile, fits_on_disk
-from model_aggregation.training.job import Training
+from model_aggregation.training.job import Training, epoch_seed, kept_views
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +39,14 @@ class FrozenFeatures:
     train: FeatureFile
     validation: FeatureFile | None
 
-    def training_batches(self, order: list[np.ndarray], seed: int) -> Iterator[Tensor]:
-        """Yield the features (n, …) of each batch on the device, in the views that the plain way would draw."""
-        generator = torch.Generator().manual_seed(seed)
-        name = self.training.settings.augmentation
-        views = [draw_views(len(positions), name, generator).numpy() for positions in order]
+    def training_batches(self, epoch: int) -> Iterator[Tensor]:
+        """Yield the features (n, …) of each batch of an epoch on the device, in the views that the plain way draws."""
+        order, name = self.training.order(epoch), self.training.settings.augmentation
+        if name in EXACT_VIEWS:
+            generator = torch.Generator().manual_seed(epoch_seed(self.training.settings.seed, epoch))
+            views = [draw_views(len(positions), name, generator).numpy() for positions in order]
+        else:
+            views = [np.full(len(positions), epoch % self.train.views) for positions in order]
         self._compute(self.train, self.training.train.images, np.concatenate(views), np.concatenate(order))
         for positions, drawn in zip(order, views, strict=True):
             yield self.train.read(drawn, positions).to(self.training.device)
@@ -66,10 +74,10 @@ class FrozenFeatures:
             return
         training, inference = self.training, self.training.arithmetic.inference
         chunks = np.split(np.arange(len(views)), range(inference.batch_size, len(views), inference.batch_size))
-        batches = images.batches([positions[chunk] for chunk in chunks], training=False, seed=0)
+        shown = self._shown if file is self.train else _as_they_are
         turned = (
-            pinned(flip(batch, torch.from_numpy(views[chunk])), training.device)
-            for chunk, batch in zip(chunks, batches, strict=True)
+            pinned(batch, training.device)
+            for batch in shown(images, [(views[chunk], positions[chunk]) for chunk in chunks])
         )
         with (
             copied_for_inference(training.network, training.device, inference) as (module, forward),
@@ -80,6 +88,31 @@ class FrozenFeatures:
                 file.write(views[chunk], positions[chunk], seen.pop())
                 training.reporter.count("features of images", int(chunk[-1]) + 1, len(views))
         file.keep(views, positions)
+
+    def _shown(self, images: ImageSource, parts: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[Tensor]:
+        """Yield training images in their views; draws are all of one view."""
+        name, view = self.training.settings.augmentation, int(parts[0][0][0])
+        seed = epoch_seed(self.training.settings.seed, view)
+        draws = self._draws(view) if name in CHANGES else None
+        batches = images.batches([positions for _, positions in parts], training=name in PER_IMAGE, seed=seed)
+        for (views, positions), batch in zip(parts, batches, strict=True):
+            if name in EXACT_VIEWS:
+                yield flip(batch, torch.from_numpy(views))
+            else:
+                yield batch if draws is None else change(batch, draws[positions])
+
+    def _draws(self, epoch: int) -> Tensor:
+        """Return the parameters (N, 7) of all training images as the plain way draws them in an epoch."""
+        training, generator = (
+            self.training,
+            torch.Generator().manual_seed(epoch_seed(self.training.settings.seed, epoch)),
+        )
+        order, everything = training.order(epoch), np.arange(len(training.train.images))
+        left_out = np.setdiff1d(everything, np.concatenate(order))  # drop_last
+        draws = torch.empty(len(everything), PARAMETERS)
+        for positions in (*order, left_out):
+            draws[positions] = draw_changes(len(positions), training.settings.augmentation, generator)
+        return draws
 
     def remove(self) -> None:
         """Remove the stored features; nothing is left of them."""
@@ -101,7 +134,7 @@ def frozen_features(training: Training, finished_epochs: int) -> FrozenFeatures 
     if head is None or reason is not None:
         training.journal.note(f"the frozen network is computed in each epoch: {reason}")
         return None
-    views, count = view_count(training.settings.augmentation), len(training.train.images)
+    views, count = _kept_views(training), len(training.train.images)
     train, validation = _paths(training)
     others = 0 if training.validation is None else len(training.validation.images)
     return FrozenFeatures(
@@ -115,20 +148,34 @@ def frozen_features(training: Training, finished_epochs: int) -> FrozenFeatures 
 def _obstacle(training: Training, head: HeadPart | None, finished_epochs: int) -> str | None:
     """Return why features cannot be stored, or None if they can."""
     settings, path = training.settings, _paths(training)[0]
-    if training.train.images.augments:
-        return "a transforms file makes new images each time"
-    if settings.frozen_batch_norm == "update":
-        return "frozen_batch_norm: update changes what is frozen with every batch"
+    if kept_views(settings, training.frozen_epochs) is None:
+        return _obstacle_in_settings(settings)
     if head is None:
         return "its head is not one sequence of layers at its end"
     if FeatureFile.exists(path):
         return None
     if finished_epochs:
         return "it was computed so in the epochs before"
-    images = view_count(settings.augmentation) * len(training.train.images)
+    images = _kept_views(training) * len(training.train.images)
     images += 0 if training.validation is None else len(training.validation.images)
     room = fits_on_disk(path.parent, images * math.prod(head.shape))
     return None if room else f"no room on the disk in {path.parent}"
+
+
+def _obstacle_in_settings(settings: Settings) -> str:
+    if settings.transforms is not None:
+        return "a transforms file makes new images each time"
+    if settings.mixes:
+        return "mixup and cutmix mix images, and the features of a mixed image are no mixture of features"
+    return "frozen_batch_norm: update changes what is frozen with every batch"
+
+
+def _kept_views(training: Training) -> int:
+    return kept_views(training.settings, training.frozen_epochs) or 1
+
+
+def _as_they_are(images: ImageSource, parts: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[Tensor]:
+    return images.batches([positions for _, positions in parts], training=False, seed=0)
 
 
 def _paths(training: Training) -> tuple[Path, Path]:

@@ -9,6 +9,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from model_aggregation.config import Settings
+from model_aggregation.data.augmentation import EXACT_VIEWS
 from model_aggregation.data.loading import ImageSource, training_order
 from model_aggregation.models.arithmetic import Arithmetic
 from model_aggregation.models.build import Network
@@ -59,9 +60,22 @@ class Training:
         seed = epoch_seed(settings.seed, epoch)
         return training_order(len(self.train.images), settings.batch_size, seed=seed, drop_last=settings.drop_last)
 
+    @property
+    def frozen_epochs(self) -> int:
+        """In how many epochs only the head learns."""
+        return sum(self.is_frozen(epoch) for epoch in range(self.settings.epochs))
+
     def is_frozen(self, epoch: int) -> bool:
         """Return whether only the head learns in ``epoch``."""
         return is_frozen(self.settings, epoch, pretrained=self.network.pretrained)
+
+
+def kept_views(settings: Settings, frozen_epochs: int) -> int | None:
+    """Return of how many views of a training image features are kept; None if each frozen epoch computes all anew."""
+    computed_anew = settings.mixes or settings.transforms is not None or settings.frozen_batch_norm == "update"
+    if computed_anew or not settings.cache_features:
+        return None
+    return EXACT_VIEWS.get(settings.augmentation) or min(settings.feature_views, max(1, frozen_epochs))
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

@@ -91,8 +91,7 @@ def _machinery(training: Training) -> tuple[Machinery, dict[str, Any]]:
 def _class_weights(training: Training) -> Tensor | None:
     if training.settings.class_weights == "none":
         return None
-    classes = training.network.module.state_dict()[next(iter(training.network.head))].shape[0]
-    return balanced_class_weights(training.train.labels, classes).to(training.fabric.device)
+    return balanced_class_weights(training.train.labels, training.network.classes).to(training.fabric.device)
 
 
 def _patience_is_over(progress: Progress, settings: Settings) -> bool:

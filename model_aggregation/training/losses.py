@@ -1,6 +1,11 @@
-"""Losses on logits. All take logits (N, C) and labels (N,) int64 and return the mean over the batch."""
+"""Losses on logits. All take logits (N, C) and labels (N,) int64 and return the mean over the batch.
+
+Those of ``config.SOFT_LOSSES`` also take shares (N, C) of mixed images in place of labels; the weight of such an image
+is that of its classes in the same shares.
+"""
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (torch's own name for it)
@@ -18,9 +23,7 @@ def make_loss(settings: Settings, class_weights: Tensor | None) -> Loss:
     class, as in torch's cross entropy.
     """
     if settings.loss == "cross_entropy":
-        return lambda logits, labels: F.cross_entropy(
-            logits, labels, weight=class_weights, label_smoothing=settings.label_smoothing
-        )
+        return partial(_cross_entropy, class_weights=class_weights, label_smoothing=settings.label_smoothing)
     each: dict[str, Loss] = {
         "bce_with_logits": _bce_each,
         "multi_margin": lambda logits, labels: F.multi_margin_loss(logits, labels, reduction="none"),
@@ -28,6 +31,13 @@ def make_loss(settings: Settings, class_weights: Tensor | None) -> Loss:
         "cosine": _cosine_each,
     }
     return lambda logits, labels: _weighted_mean(each[settings.loss](logits, labels), labels, class_weights)
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor, *, class_weights: Tensor | None, label_smoothing: float) -> Tensor:
+    if labels.ndim == 1 or class_weights is None:
+        return F.cross_entropy(logits, labels, weight=class_weights, label_smoothing=label_smoothing)
+    total = F.cross_entropy(logits, labels, weight=class_weights, label_smoothing=label_smoothing, reduction="sum")
+    return total / (labels @ class_weights).sum()  # torch divides by N when given shares
 
 
 def balanced_class_weights(labels: Tensor, classes: int) -> Tensor:
@@ -43,12 +53,12 @@ def balanced_class_weights(labels: Tensor, classes: int) -> Tensor:
 def _weighted_mean(losses: Tensor, labels: Tensor, class_weights: Tensor | None) -> Tensor:
     if class_weights is None:
         return losses.mean()
-    weights = class_weights[labels]
+    weights = class_weights[labels] if labels.ndim == 1 else labels @ class_weights
     return (weights * losses).sum() / weights.sum()
 
 
 def _one_hot(logits: Tensor, labels: Tensor) -> Tensor:
-    return F.one_hot(labels, logits.shape[1]).to(logits.dtype)
+    return F.one_hot(labels, logits.shape[1]).to(logits.dtype) if labels.ndim == 1 else labels.to(logits.dtype)
 
 
 def _bce_each(logits: Tensor, labels: Tensor) -> Tensor:
@@ -57,7 +67,10 @@ def _bce_each(logits: Tensor, labels: Tensor) -> Tensor:
 
 def _focal_each(logits: Tensor, labels: Tensor, gamma: float) -> Tensor:
     """(1 - p)^gamma · cross entropy (Lin et al. 2017, without their alpha: use class weights)."""
-    log_p = F.log_softmax(logits, dim=1).gather(1, labels[:, None]).squeeze(1)
+    log_p = F.log_softmax(logits, dim=1)
+    if labels.ndim == 2:
+        return -(labels * (1 - log_p.exp()) ** gamma * log_p).sum(dim=1)
+    log_p = log_p.gather(1, labels[:, None]).squeeze(1)
     return -((1 - log_p.exp()) ** gamma) * log_p
 
 

@@ -17,14 +17,13 @@ import torch
 from torch import Tensor
 
 from model_aggregation.config import Settings
-from model_aggregation.data.augmentation import view_count
 from model_aggregation.files import read_json, write_json
 from model_aggregation.models.arithmetic import Arithmetic, Inference, MemoryFormat, Mode, Precision
 from model_aggregation.models.build import Network, float32_head
 from model_aggregation.models.inference import copied_for_inference, example_images
 from model_aggregation.software import versions
 from model_aggregation.startup import free_cores
-from model_aggregation.training.job import is_frozen
+from model_aggregation.training.job import is_frozen, kept_views
 
 _STEP_IMAGES = {"cpu": 4, "mps": 16}  # of a timed training step; on other devices a whole batch
 _LOOK_IMAGES = {"cpu": 4, "mps": 32, "cuda": 64}  # of a timed forward pass
@@ -50,8 +49,8 @@ def amount_of(settings: Settings, counts: dict[str, int], *, pretrained: bool) -
     train, validation, test = (counts.get(name, 0) for name in ("train", "val", "test"))
     epochs = settings.epochs if settings.train else 0
     frozen = sum(is_frozen(settings, epoch, pretrained=pretrained) for epoch in range(epochs))
-    stored = settings.cache_features and settings.frozen_batch_norm == "keep" and settings.transforms is None
-    views = min(frozen, view_count(settings.augmentation)) if stored else frozen
+    kept = kept_views(settings, frozen)
+    stored, views = kept is not None, frozen if kept is None else min(frozen, kept)
     rounds = (
         epochs - frozen + (min(frozen, 1) if stored else frozen) + 1
     )  # over the validation images; the last is for the results

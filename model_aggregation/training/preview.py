@@ -1,0 +1,129 @@
+"""What a network will see in training: files, the same as tested, and versions as augmentation draws them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from model_aggregation.config import Settings
+from model_aggregation.data.augmentation import augment
+from model_aggregation.data.decoding import open_image
+from model_aggregation.data.loading import ImageSource, image_source
+from model_aggregation.data.scan import Layout, scan
+from model_aggregation.errors import DataError
+from model_aggregation.models.build import preprocessing_for
+from model_aggregation.models.zoo import find_models
+from model_aggregation.results.contact_sheet import ContactSheet, Picture, PictureRow
+from model_aggregation.setting_values import AUGMENTATIONS
+from model_aggregation.training.image_policies import change_of_single_images
+from model_aggregation.training.job import epoch_seed
+from model_aggregation.training.mixing import Mixing
+
+_LARGEST_ORIGINAL_PX = 512
+
+
+@dataclass(frozen=True)
+class PreviewRule:
+    """How much is shown: so many images (of all classes in turn), each in so many versions."""
+
+    images: int = 6
+    versions: int = 5
+    layout: Layout = "auto"
+
+
+def preview(settings: Settings, rule: PreviewRule) -> ContactSheet:
+    """Return a sheet of training images as the only model of the settings will see them.
+
+    Version k is drawn as in epoch k of a training with this seed; in a training the draws fall to other images.
+
+    Raises
+    ------
+    SettingsError, DataError, ModelError
+        If the transforms file, the data or the model cannot be used.
+    """
+    model = find_models([str(settings.model)], settings.source)[0]
+    preprocessing = preprocessing_for(model, settings)
+    table = scan(settings.data, layout=rule.layout)
+    chosen = _chosen(table.frame, rule.images, settings.seed)
+    source = image_source(
+        chosen,
+        None,
+        preprocessing.pixel_rule(),
+        transforms=settings.transforms,
+        change=change_of_single_images(settings.augmentation) if settings.transforms is None else None,
+        workers=0,
+    )
+    originals = [_original(path, settings.channels) for path in chosen["path"]]
+    columns = [originals, _pictures(next(source.batches([np.arange(len(chosen))], training=False, seed=0)))]
+    columns += [_version(source, chosen["label"], settings, epoch) for epoch in range(rule.versions)]
+    names = chosen["id"].str.split("/").str[-1]
+    rows = zip(chosen["label"], names, zip(*columns, strict=True), strict=True)
+    headings = ("file", "tested as", *(f"epoch {number}" for number in range(1, rule.versions + 1)))
+    title = f"What {model} sees" if settings.transforms else f"What {model} sees: {preprocessing.in_words()}"
+    notes = tuple(_notes(settings, table.classes, chosen))
+    return ContactSheet(title, notes, headings, tuple(PictureRow(*row) for row in rows))
+
+
+def _chosen(frame: pd.DataFrame, images: int, seed: int) -> pd.DataFrame:
+    """Return images that may be trained on, of all classes in turn, drawn by the seed."""
+    usable = frame[frame["split"].isin(["", "train"])]
+    if usable.empty:
+        raise DataError("There are no training images to show.")
+    drawn = usable.sample(frac=1, random_state=seed)
+    turn = drawn.groupby("label").cumcount()
+    return drawn.assign(turn=turn).sort_values(["turn", "label"]).head(images).sort_values(["label", "turn"])
+
+
+def _original(path: str, channels: int) -> Picture:
+    image = open_image(path, channels=channels)  # type: ignore[arg-type]
+    caption = f"{image.width}×{image.height}"
+    image.thumbnail((_LARGEST_ORIGINAL_PX, _LARGEST_ORIGINAL_PX))
+    return Picture(np.asarray(image).reshape(image.height, image.width, channels), caption)
+
+
+def _version(source: ImageSource, labels: pd.Series, settings: Settings, epoch: int) -> list[Picture]:
+    """Return all images as drawn in one epoch, with the shares of classes in mixed ones."""
+    seed = epoch_seed(settings.seed, epoch)
+    batch = next(source.batches([np.arange(len(labels))], training=True, seed=seed))
+    if not source.augments:
+        batch = augment(batch, settings.augmentation, torch.Generator().manual_seed(seed))
+    codes, names = pd.factorize(labels, sort=True)
+    mixing = Mixing.of(settings, len(names), seed)
+    if mixing is None:
+        return _pictures(batch)
+    mixed, shares = mixing(batch.float(), torch.from_numpy(codes))
+    mixed = mixed.round().to(torch.uint8) if batch.dtype == torch.uint8 else mixed
+    return _pictures(mixed, [_shares_in_words(row, names) for row in shares.tolist()])
+
+
+def _shares_in_words(shares: list[float], names: pd.Index) -> str:
+    parts = sorted(zip(shares, names, strict=True), reverse=True)
+    return "\n".join(f"{100 * share:.0f} % {name}" for share, name in parts if share >= 0.005)
+
+
+def _pictures(batch: Tensor, captions: list[str] | None = None) -> list[Picture]:
+    """Return a batch (N, C, H, W) as pictures; what is no uint8 is stretched from its own least to its own most."""
+    if batch.dtype != torch.uint8:
+        low, high = batch.amin(dim=(1, 2, 3), keepdim=True), batch.amax(dim=(1, 2, 3), keepdim=True)
+        batch = ((batch - low) / (high - low).clamp(min=1e-12) * 255).round().to(torch.uint8)
+    pixels = batch.permute(0, 2, 3, 1).numpy()
+    return [Picture(image, words) for image, words in zip(pixels, captions or [""] * len(pixels), strict=True)]
+
+
+def _notes(settings: Settings, classes: tuple[str, ...], chosen: pd.DataFrame) -> Iterator[str]:
+    if settings.transforms is not None:
+        yield (
+            f"Training images: 'train' of {settings.transforms.name}; tested as 'val' makes them. Each picture is "
+            "stretched from its least to its most value."
+        )
+    else:
+        yield f"{settings.augmentation}: {AUGMENTATIONS[settings.augmentation]}."
+    if settings.mixes:
+        kinds = [f"{name} {value:g}" for name in ("mixup", "cutmix") if (value := getattr(settings, name))]
+        yield f"Then {' or '.join(kinds)}, with another image on this sheet."
+    shown = chosen["label"].nunique()
+    some = f"{shown} of {len(classes)} classes. " if shown < len(classes) else ""
+    yield f"{some}Seed {settings.seed}."
