@@ -67,5 +67,5 @@ def test_a_plan_says_what_a_network_will_see(two_classes, tmp_path):
     plan = plan_for(two_classes, tmp_path, augmentation="medical", mixup=0.2, resize="pad")
     cost = Forecast(plan.runs[0].run_name, "new", 10**6, 30.0, 2**20, (), "float32")
     text = "\n".join(part for part in plan_parts(plan, [cost]) if isinstance(part, str))
-    for words in ("32×32×3 pad bicubic", "medical: turned by up to 10°", "mixed with each other: mixup 0.2."):
+    for words in ("32×32×3 pad bilinear", "medical: turned by up to 10°", "mixed with each other: mixup 0.2."):
         assert words in text, words

@@ -126,6 +126,14 @@ def test_policies_of_single_images_draw_for_each_image_whoever_computes(name, ch
     assert torch.equal(plain, noise(8, channels)[np.concatenate(order)])
 
 
+@pytest.mark.parametrize("name", PER_IMAGE)
+def test_equal_images_are_changed_differently(name):
+    pixels = noise(1).permute(0, 2, 3, 1).numpy()
+    source = ChangedImages(StoredImages(ImageStore(pixels, {}), np.zeros(8, int)), ImagePolicy(name), 0)
+    batch = next(source.batches([np.arange(8)], training=True, seed=0))
+    assert len({image.numpy().tobytes() for image in batch}) > 4
+
+
 def test_a_policy_is_that_of_torchvision():
     from torchvision.transforms import InterpolationMode, v2
 

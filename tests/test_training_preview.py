@@ -37,7 +37,7 @@ def test_what_is_shown_is_what_training_makes(photos, augmentation):
     assert sheet.headings == ("file", "tested as", "epoch 1", "epoch 2", "epoch 3")
     paths = [photos / row.name / row.detail for row in sheet.rows]
     originals = [np.asarray(Image.open(path).convert("RGB")) for path in paths]
-    rule = PixelRule(24, 3, "bicubic", "crop", 25)
+    rule = PixelRule(24, 3, "bilinear", "crop", 25)
     plain = np.stack([decode_to_rule(str(path), rule) for path in paths])
     for number, row in enumerate(sheet.rows):
         assert np.array_equal(row.pictures[0].pixels, originals[number])
@@ -73,6 +73,11 @@ def test_transforms_of_ones_own_are_shown(photos, tmp_path):
     assert all((pixels.min(), pixels.max()) == (0, 255) for pixels in shown)
     assert len({pixels.tobytes() for pixels in shown}) == len(shown)
     assert "'train' of mine.py" in sheet.notes[0]
+
+
+def test_a_sheet_of_nothing_is_refused():
+    with pytest.raises(SettingsError, match=r"--images \(0\) and --versions \(5\) must be at least 1"):
+        PreviewRule(images=0)
 
 
 def test_a_sheet_of_fewer_rows_than_classes_says_so(photos):

@@ -13,7 +13,7 @@ from model_aggregation.data.augmentation import augment
 from model_aggregation.data.decoding import open_image
 from model_aggregation.data.loading import ImageSource, image_source
 from model_aggregation.data.scan import Layout, scan
-from model_aggregation.errors import DataError
+from model_aggregation.errors import DataError, SettingsError
 from model_aggregation.models.build import preprocessing_for
 from model_aggregation.models.zoo import find_models
 from model_aggregation.results.contact_sheet import ContactSheet, Picture, PictureRow
@@ -32,6 +32,10 @@ class PreviewRule:
     images: int = 6
     versions: int = 5
     layout: Layout = "auto"
+
+    def __post_init__(self) -> None:
+        if min(self.images, self.versions) < 1:
+            raise SettingsError(f"--images ({self.images}) and --versions ({self.versions}) must be at least 1")
 
 
 def preview(settings: Settings, rule: PreviewRule) -> ContactSheet:
