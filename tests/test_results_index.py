@@ -3,6 +3,8 @@
 import multiprocessing
 import shutil
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 
@@ -232,6 +234,22 @@ def test_a_damaged_index_is_named_and_moved_aside(log: Path, damage: str) -> Non
     assert report.moved_aside is not None
     assert report.moved_aside.is_file()
     assert len(index.runs()) == 12
+
+
+def test_a_process_that_meets_a_damaged_index_makes_it_anew(log: Path) -> None:
+    for number in range(12):
+        Index(log).record(make_run(log / f"run{number}").path)
+    data = Index(log).path.read_bytes()
+    Index(log).path.write_bytes(data[:8192] + b"\0" * (len(data) - 8192))
+    code = "import sys, pathlib; from model_aggregation.results.index import Index; "
+    code += "print(len(Index(pathlib.Path(sys.argv[1])).runs()))"
+    words = [sys.executable, "-c", code, str(log)]
+    others = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    outputs = [other.communicate(timeout=60) for other in others]
+    assert [output for output, _ in outputs] == ["12\n", "12\n"]
+    said = "".join(errors for _, errors in outputs)
+    assert said.count("The index was damaged; the old file is now") == 1
+    assert len(list(log.glob("analyze_record.damaged_*.db"))) == 1
 
 
 def test_an_index_of_a_newer_version_is_left_alone(log: Path) -> None:

@@ -1,9 +1,11 @@
 """The index of all runs, ``analyze_record.db``: made from the run folders and rebuilt from them at any time.
 
 Every operation opens the database, does its work in one transaction and closes it. A database that is missing
-or was made by the earlier program is built at the first operation.
+or was made by the earlier program is built at the first operation. Each process looks it over before its first
+operation: one that is damaged is moved aside and made anew, which is logged as a warning.
 """
 
+import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -13,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from filelock import FileLock
 
 from model_aggregation.errors import ResultsError, listed
 from model_aggregation.results import earlier_results
@@ -27,7 +30,7 @@ from model_aggregation.results.index_schema import (
     kind_of,
     next_id,
 )
-from model_aggregation.results.locks import is_locked
+from model_aggregation.results.locks import LOCKS, is_locked
 from model_aggregation.results.records import RunRecord, earlier_run_folders, log_folder_text, read_record, run_folders
 from model_aggregation.results.run_folder import RunFolder
 
@@ -36,6 +39,7 @@ EARLIER_CSV_NAME = "earlier_results.csv"
 STATES = ("planned", "running", "finished", "failed", "interrupted", "stopped")
 
 _BUSY_SECONDS = 60.0
+_LOOKED_OVER: set[Path] = set()  # by this process
 
 
 @dataclass(frozen=True)
@@ -127,6 +131,10 @@ class Index:
         Runs whose folder is gone disappear; earlier rows and counted test evaluations stay. A damaged
         database is moved aside first, and what can still be read of it is used.
         """
+        with self._alone():
+            return self._rebuild()
+
+    def _rebuild(self) -> RebuildReport:
         moved: Path | None = None
         earlier: list[dict[str, Any]] = []
         evaluations: list[tuple[Any, ...]] = []
@@ -194,6 +202,30 @@ class Index:
     # --- opening and building ---------------------------------------------------------------------------
 
     @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one process at a time move the database aside."""
+        self._check_folder()
+        folder = self.log_folder / LOCKS
+        folder.mkdir(exist_ok=True)
+        with FileLock(folder / "index.lock"):
+            _LOOKED_OVER.add(self.path.resolve())
+            yield
+
+    def _look_over(self) -> None:
+        """Make a damaged database anew, once in each process: afterwards damage is an error."""
+        if self.path.resolve() in _LOOKED_OVER or not self.path.is_file():
+            return
+        _LOOKED_OVER.add(self.path.resolve())
+        if _is_damaged(self.path):
+            with self._alone():
+                if _is_damaged(self.path):  # nobody else has made it anew meanwhile
+                    logging.getLogger(__name__).warning("%s", self._rebuild())
+
+    def _check_folder(self) -> None:
+        if not self.log_folder.is_dir():
+            raise ResultsError(f"There is no log folder {self.log_folder}. Give the right one with --log-folder.")
+
+    @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
         with self._opened() as connection:
             if _is_built(connection):
@@ -243,8 +275,8 @@ class Index:
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
-        if not self.log_folder.is_dir():
-            raise ResultsError(f"There is no log folder {self.log_folder}. Give the right one with --log-folder.")
+        self._check_folder()
+        self._look_over()
         try:
             with closing(sqlite3.connect(self.path, timeout=_BUSY_SECONDS, isolation_level=None)) as connection:
                 version = connection.execute("PRAGMA user_version").fetchone()[0]

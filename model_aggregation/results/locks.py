@@ -8,7 +8,8 @@ from filelock import FileLock, Timeout
 
 from model_aggregation.errors import ResultsError
 
-_FOLDER = ".locks"
+LOCKS = ".locks"
+"""Folder of the locks in a log folder."""
 
 
 class RunIsBusyError(ResultsError):
@@ -46,4 +47,4 @@ def is_locked(log_folder: Path, group_name: str, run_name: str) -> bool:
 
 
 def _lock_path(log_folder: Path, group_name: str, run_name: str) -> Path:
-    return log_folder / _FOLDER / f"{group_name}.{run_name}.lock"
+    return log_folder / LOCKS / f"{group_name}.{run_name}.lock"
