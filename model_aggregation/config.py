@@ -108,6 +108,7 @@ class Settings(Options):
                 "stored features of an augmentation that does more than mirror (cache_features, freeze, pretrained)",
                 self.keeps_draws,
             ),
+            "run_time_limit": ("train: true", self.train),
             "cache_features": ("a frozen network (freeze: true, pretrained: true)", self.freeze and self.pretrained),
         }
         return [

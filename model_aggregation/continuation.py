@@ -3,19 +3,25 @@
 A name that is taken by other settings or other data is refused with a list of what differs, before anything is done.
 """
 
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from model_aggregation.analysis.run_sets import evaluate_run
 from model_aggregation.config import Settings
 from model_aggregation.data.image_table import ImageTable
 from model_aggregation.data.splitting import write_split
-from model_aggregation.errors import ResultsError
-from model_aggregation.files import write_csv, write_json
+from model_aggregation.disk_space import check_room
+from model_aggregation.errors import PredictionsError, ResultsError
+from model_aggregation.files import read_json, write_csv, write_json
 from model_aggregation.names import SINGLE, check_path_lengths
 from model_aggregation.plan import Plan
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.run_plan import PoolPlan, RunPlan
+from model_aggregation.setting_values import seconds_of
 from model_aggregation.settings_files import settings_mapping
 
 _WITHOUT_EFFECT = frozenset(
@@ -27,6 +33,8 @@ _WITHOUT_EFFECT = frozenset(
         "split",
         "recipe",
         "keep_cache",
+        "time_limit",
+        "run_time_limit",
         "cache_limit",
         "offline",
         "model_sets",
@@ -39,16 +47,21 @@ _BEFORE_A_RUN = frozenset({"splits.csv", "findings.csv", "error.txt"})
 SPLIT_COLUMNS = ["id", "label", "group", "split", "content_hash"]
 
 
-def prepare_folders(plan: Plan) -> None:
+def prepare_folders(plan: Plan, say: Callable[[str], None] = lambda _: None) -> None:
     """Check every name of the plan against what is in the log folder, then write the split table and the plan.
+
+    ``say`` takes a line for people about every damaged file that is there.
 
     Raises
     ------
     ResultsError
-        Listing every difference to the runs that have these names, up to 20; or if the folder cannot be written.
+        Listing every difference to the runs that have these names, up to 20; or if the folder cannot be written, or
+        the disk has no room for the results.
     """
     runs = plan.all_runs
     check_path_lengths(path for run in runs for path in RunFolder(run.folder).all_paths(str(run.model)))
+    for run in runs:
+        _make_sound(RunFolder(run.folder), say)
     problems = [problem for run in runs for problem in problems_of_run(run)] + _problems_of_parents(plan)
     if not problems:
         problems = _problems_of_images(plan)
@@ -58,12 +71,57 @@ def prepare_folders(plan: Plan) -> None:
             "of before:",
             problems,
         )
+    check_room(plan)
     try:
+        _reopen(plan)
         _write_plan(plan)
     except OSError as error:
         raise ResultsError(
             f"{plan.folder} cannot be written ({error.strerror or error}); choose --log-folder."
         ) from error
+
+
+def _make_sound(folder: RunFolder, say: Callable[[str], None]) -> None:
+    """Put damaged files of a run aside: an unfinished one goes on without, the numbers of a finished one come again."""
+    damaged = [path for path in (folder.environment_json, folder.metrics_json) if path.is_file() and not _is_json(path)]
+    finished = folder.finished
+    for path in damaged:
+        aside = path.with_name(f"{path.name}.damaged")
+        path.replace(aside)
+        say(f"{path} is damaged; it is now {aside.name}.")
+    if finished and not folder.finished and folder.environment_json.is_file():
+        say(f"The numbers of {folder.name} are made again from its predictions.")
+        with suppress(ResultsError, PredictionsError):  # without predictions the run goes on like an unfinished one
+            evaluate_run(folder)
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        return isinstance(read_json(path), dict)
+    except ValueError:
+        return False
+
+
+def goes_on(run: RunPlan) -> bool:
+    """Return whether a finished run was cut short by a time limit and has more time now.
+
+    A limit of the whole command begins anew with each command; that of a run must be higher than it was.
+    """
+    folder = RunFolder(run.folder)
+    if not (folder.finished and folder.environment_json.is_file()):
+        return False
+    cut = folder.read_environment().get("cut_short")
+    if cut is None:
+        return False
+    return bool(cut["by"] == "whole" or run.settings.seconds("run_time_limit") > seconds_of(cut["run_time_limit"]))
+
+
+def _reopen(plan: Plan) -> None:
+    """Take the mark of completion from runs that were cut short and go on now, and from what was pooled of them."""
+    going_on = [run for run in plan.runs if goes_on(run)]
+    pools = [pool for pool in plan.pools if any(run in going_on for run in pool.members)]
+    for folder in [run.folder for run in going_on] + [pool.folder for pool in pools]:
+        RunFolder(folder).metrics_json.unlink(missing_ok=True)
 
 
 def _write_plan(plan: Plan) -> None:

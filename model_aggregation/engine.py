@@ -19,6 +19,7 @@ from model_aggregation.results.index_schema import Part
 from model_aggregation.results.locks import run_lock
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.run_plan import PoolPlan, RunPlan
+from model_aggregation.training.time_limit import TimeLimit
 
 
 class InterruptionError(ModelAggregationError):
@@ -32,11 +33,12 @@ class Outcome:
     finished: list[str] = field(default_factory=list)
     already_there: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    stopped: list[str] = field(default_factory=list)  # not begun before the time was over
 
     @property
     def exit_code(self) -> int:
-        """0 when every run finished, 2 when some failed."""
-        return 2 if self.failed else 0
+        """0 when every run finished, 2 when some failed or were not begun."""
+        return 2 if self.failed or self.stopped else 0
 
 
 def run(plan: Plan, reporter: Reporter | None = None) -> Outcome:
@@ -52,7 +54,8 @@ def run(plan: Plan, reporter: Reporter | None = None) -> Outcome:
         When the user pressed Ctrl-C; the same command continues.
     """
     reporter = reporter or Reporter()
-    prepare_folders(plan)
+    limit = TimeLimit(plan.settings.seconds("time_limit"))
+    prepare_folders(plan, reporter.message)
     record = _Record(Index(plan.log_folder), reporter)
     outcome = Outcome()
     with reporter.working():
@@ -62,11 +65,11 @@ def run(plan: Plan, reporter: Reporter | None = None) -> Outcome:
             reporter.count("models", number - 1, len(plan.runs), f"now {number}: {item.model}", steady=False)
             reporter.message(title)
             with reporter.working():
-                _run_one(plan, item, record, outcome)
+                _run_one(plan, item, record, outcome, limit)
                 for pooled in plan.pools:
                     if pooled.members[-1] is item:
                         reporter.message(f"pooling {len(pooled.members)} folds → {pooled.run_name}")
-                        _run_one(plan, pooled, record, outcome)
+                        _run_one(plan, pooled, record, outcome, limit)
     if plan.runs[0].group_name != SINGLE:
         record.report(plan.folder)
     if not plan.settings.keep_cache:
@@ -92,7 +95,7 @@ def _decode_once(plan: Plan, reporter: Reporter) -> None:
         )
 
 
-def _run_one(plan: Plan, item: RunPlan | PoolPlan, record: "_Record", outcome: Outcome) -> None:
+def _run_one(plan: Plan, item: RunPlan | PoolPlan, record: "_Record", outcome: Outcome, limit: TimeLimit) -> None:
     try:
         with run_lock(plan.log_folder, item.group_name, item.run_name):
             # Another process may have taken or finished the run since the plan was checked.
@@ -104,21 +107,29 @@ def _run_one(plan: Plan, item: RunPlan | PoolPlan, record: "_Record", outcome: O
                 remove_state(RunFolder(item.folder))
                 outcome.already_there.append(item.run_name)
                 record.result(item)
+            elif limit.seconds_left <= 0 and not _has_members(item):
+                record.state(item, "stopped")
+                record.reporter.message("  not begun: the time was over; the same command goes on with it")
+                outcome.stopped.append(item.run_name)
             else:
-                _run_alone(plan, item, record, outcome)
+                _run_alone(plan, item, record, outcome, limit)
     except ResultsError as error:  # the folder belongs to somebody else: nothing is written there
         outcome.failed[item.run_name] = str(error)
         record.reporter.message(f"  {error}")
 
 
-def _run_alone(plan: Plan, item: RunPlan | PoolPlan, record: "_Record", outcome: Outcome) -> None:
+def _has_members(item: RunPlan | PoolPlan) -> bool:
+    return isinstance(item, PoolPlan) and all(RunFolder(member.folder).finished for member in item.members)
+
+
+def _run_alone(plan: Plan, item: RunPlan | PoolPlan, record: "_Record", outcome: Outcome, limit: TimeLimit) -> None:
     """Execute a run that no other process is working on."""
     record.state(item, "running")
     try:
         if isinstance(item, PoolPlan):
             pool(item)
         else:
-            execute(plan, item, record.reporter)
+            execute(plan, item, record.reporter, seconds_left=limit.seconds_left)
     except (Exception, KeyboardInterrupt) as error:  # one model's failure must not end the others
         if _was_interrupted(error):
             record.state(item, "interrupted")

@@ -3,6 +3,7 @@
 ``execute`` needs only a plan and one of its runs; it runs in this process and writes one run folder.
 """
 
+import math
 import shutil
 import time
 from dataclasses import dataclass, field, replace
@@ -23,10 +24,11 @@ from model_aggregation.data.image_table import ImageTable
 from model_aggregation.data.loading import ImageSource, image_source
 from model_aggregation.data.pixels import PixelRule
 from model_aggregation.environment import describe_environment, make_fabric, versions
-from model_aggregation.files import write_csv, write_json, write_text
+from model_aggregation.files import disk_troubles_said, remove_unfinished, write_csv, write_json, write_text
 from model_aggregation.models.arithmetic import Arithmetic
 from model_aggregation.models.build import Network, Preprocessing, build_network
 from model_aggregation.models.inference import predict_logits, softmax
+from model_aggregation.models.memory import NotEnoughMemoryError, free_memory
 from model_aggregation.plan import Plan
 from model_aggregation.prediction import transforms_path
 from model_aggregation.progress import Reporter
@@ -35,12 +37,13 @@ from model_aggregation.results.tables import predictions_table
 from model_aggregation.run_plan import RunPlan
 from model_aggregation.settings_files import settings_mapping, write_settings
 from model_aggregation.startup import keep_freed_memory
-from model_aggregation.training.checkpoint import Progress, save_whole
+from model_aggregation.training.checkpoint import Progress, save_weights, save_whole
 from model_aggregation.training.image_policies import change_of_single_images
 from model_aggregation.training.job import LabelledImages, Training, TrainingFiles, epoch_seed
 from model_aggregation.training.journal import Journal
-from model_aggregation.training.loop import run_training, save_weights
+from model_aggregation.training.loop import run_training
 from model_aggregation.training.measurement import amount_of, settle_arithmetic
+from model_aggregation.training.time_limit import TimeLimit
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +67,7 @@ class _Work:
     folder: RunFolder
     fabric: Fabric
     reporter: Reporter
+    time: TimeLimit
     arithmetic: Arithmetic = field(default_factory=Arithmetic)
 
     def say(self, text: str) -> None:
@@ -72,10 +76,11 @@ class _Work:
         self.reporter.message(f"  {text}")
 
 
-def execute(plan: Plan, run: RunPlan, reporter: Reporter) -> RunFolder:
+def execute(plan: Plan, run: RunPlan, reporter: Reporter, *, seconds_left: float = math.inf) -> RunFolder:
     """Do one run from its images to its metrics and return its folder.
 
-    A run that was interrupted continues from its last finished epoch.
+    A run that was interrupted continues from its last finished epoch. One whose training is not at its end when
+    ``seconds_left`` are over tests the best so far. What does not fit into memory is tried again in smaller batches.
 
     Raises
     ------
@@ -83,20 +88,39 @@ def execute(plan: Plan, run: RunPlan, reporter: Reporter) -> RunFolder:
         What the user can act on; anything else that a library raises passes through.
     """
     keep_freed_memory()
+    limit = TimeLimit(seconds_left, run.settings.seconds("run_time_limit"))
+    with disk_troubles_said(plan.log_folder):
+        return _execute(plan, run, reporter, limit)
+
+
+def _execute(plan: Plan, run: RunPlan, reporter: Reporter, limit: TimeLimit) -> RunFolder:
     settled = _settled_before(plan, run)
-    work = _Work(plan, run, _start_folder(run), make_fabric(run.settings), reporter)
-    environment = _environment(work) | ({"arithmetic": settled.to_dict()} if settled else {})
-    work.folder.write_environment(environment)
+    work = _Work(plan, run, _start_folder(run), make_fabric(run.settings), reporter, limit)
+    environment = _environment(work)
+    work.folder.write_environment(environment | ({"arithmetic": settled.to_dict()} if settled else {}))
     splits = _load_images(work)
+    while True:
+        try:
+            return _compute(work, environment, splits, settled)
+        except NotEnoughMemoryError as error:
+            settled = _with_smaller_batches(work, environment, error)
+        free_memory()  # nothing holds the network any more
+
+
+def _compute(
+    work: _Work, environment: dict[str, Any], splits: dict[str, _Split], settled: Arithmetic | None
+) -> RunFolder:
+    """Do what needs the network."""
+    plan, run = work.plan, work.run
     torch.manual_seed(epoch_seed(run.settings.seed, -1))
     network = build_network(run.model, len(plan.table.classes), run.settings)
     write_text(work.folder.architecture_txt(str(run.model)), f"{network.module}\n")
     work = _with_arithmetic(work, network, settled)
-    environment |= {"arithmetic": work.arithmetic.to_dict(), "threads": work.arithmetic.threads}
+    environment = environment | {"arithmetic": work.arithmetic.to_dict(), "threads": work.arithmetic.threads}
     work.folder.write_environment(environment)
     progress = _train(work, network, splits) if run.settings.train else _keep_weights(work, network)
     seconds = _predict(work, network, splits)
-    work.folder.write_environment(environment | _results_of(network, progress, splits, seconds))
+    work.folder.write_environment(environment | _results_of(work, network, progress, splits, seconds))
     metrics = evaluate_run(work.folder, before_metrics=lambda found: _save_weight_facts(work, network, found))
     _close(work.folder, metrics, progress)
     return work.folder
@@ -109,6 +133,18 @@ def _settled_before(plan: Plan, run: RunPlan) -> Arithmetic | None:
         if folder.environment_json.is_file() and (values := folder.read_environment().get("arithmetic")):
             return Arithmetic.from_dict(values)
     return None
+
+
+def _with_smaller_batches(work: _Work, environment: dict[str, Any], error: NotEnoughMemoryError) -> Arithmetic:
+    """Settle for half as many images at once; the run folder knows it from now on."""
+    now = Arithmetic.from_dict(work.folder.read_environment()["arithmetic"])
+    try:
+        smaller = now.with_smaller_batches(error.action, work.run.settings.batch_size)
+    except ValueError as none:
+        raise NotEnoughMemoryError(f"{error} Even one image at a time is too much for {error.action}.") from none
+    work.folder.write_environment(environment | {"arithmetic": smaller.to_dict()})
+    work.say(f"{error} {error.action} goes on with half as many images at once.")
+    return smaller
 
 
 def _with_arithmetic(work: _Work, network: Network, settled: Arithmetic | None) -> _Work:
@@ -125,6 +161,7 @@ def _with_arithmetic(work: _Work, network: Network, settled: Arithmetic | None) 
 def _start_folder(run: RunPlan) -> RunFolder:
     folder = RunFolder(run.folder)
     folder.path.mkdir(parents=True, exist_ok=True)
+    remove_unfinished(folder.path)
     folder.clear_error()
     write_settings(run.settings, folder.settings_yaml)
     write_csv(folder.images_csv, run.table.facts())
@@ -223,7 +260,7 @@ def _train(work: _Work, network: Network, splits: dict[str, _Split]) -> Progress
     journal = Journal(run.run_name, work.say, events)
     classes = plan.table.classes
     files = TrainingFiles(
-        checkpoint=checkpoint_path(folder),
+        state=state_folder(folder),
         last_weights=folder.weight_pth("last"),
         best_weights=folder.weight_pth("best"),
         epoch_weights=folder.epoch_pth(0).parent,
@@ -241,6 +278,7 @@ def _train(work: _Work, network: Network, splits: dict[str, _Split]) -> Progress
                 work.reporter,
                 journal,
                 work.arithmetic,
+                work.time,
             )
         )
     finally:
@@ -251,13 +289,13 @@ def _keep_weights(work: _Work, network: Network) -> Progress:
     """Without training, the weights of the file are those of the run."""
     network.module.to(work.fabric.device)
     work.say(f"no training: the weights of {network.weights_origin} are tested as they are")
-    save_weights(network, work.folder.weight_pth("last"))
+    save_weights(network.module, work.folder.weight_pth("last"))
     return Progress()
 
 
-def checkpoint_path(folder: RunFolder) -> Path:
-    """Return where the state of an unfinished training lies."""
-    return folder.path / "state" / "checkpoint.pt"
+def state_folder(folder: RunFolder) -> Path:
+    """Return where the states of an unfinished training lie."""
+    return folder.path / "state"
 
 
 def _predict(work: _Work, network: Network, splits: dict[str, _Split]) -> dict[str, float]:
@@ -284,8 +322,9 @@ def _predict(work: _Work, network: Network, splits: dict[str, _Split]) -> dict[s
 
 
 def _results_of(
-    network: Network, progress: Progress, splits: dict[str, _Split], seconds: dict[str, float]
+    work: _Work, network: Network, progress: Progress, splits: dict[str, _Split], seconds: dict[str, float]
 ) -> dict[str, Any]:
+    notes = (progress.ended_early, work.arithmetic.memory_note(work.run.settings.batch_size))
     tested = len(splits["test"].table) if "test" in splits else 0
     return {
         "state": "finished",
@@ -294,6 +333,9 @@ def _results_of(
         "weights": network.weights_origin,
         "epochs_trained": progress.epoch,
         "best_epoch": progress.best_epoch,
+        "reason": "; ".join(filter(None, notes)) or None,
+        "cut_short": progress.cut_short
+        and {"by": progress.cut_short, "run_time_limit": work.run.settings.run_time_limit},
         "history": progress.history,
         "timing": {
             "train_seconds": round(progress.seconds, 3),
@@ -349,6 +391,7 @@ def _close(folder: RunFolder, metrics: dict[str, Any], progress: Progress) -> No
 
 
 def remove_state(folder: RunFolder) -> None:
-    """Remove the checkpoint and the features of a finished run."""
-    if checkpoint_path(folder).parent.is_dir():
-        shutil.rmtree(checkpoint_path(folder).parent)
+    """Remove the states and the features of a finished run; one that was cut short may still go on."""
+    facts = folder.read_environment() if folder.environment_json.is_file() else {}
+    if state_folder(folder).is_dir() and not facts.get("cut_short"):
+        shutil.rmtree(state_folder(folder))

@@ -3,15 +3,26 @@
 Knows nothing about what the files mean.
 """
 
+import errno
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from model_aggregation.errors import ResultsError
+
+_DISK_TROUBLES = {
+    errno.ENOSPC: "the disk is full",
+    errno.EFBIG: "a file may not become so large there",
+    errno.EROFS: "it can only be read",
+    getattr(errno, "EDQUOT", errno.ENOSPC): "its quota is used up",
+}
 
 
 @contextmanager
@@ -25,9 +36,56 @@ def whole_or_absent(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.stem[:40]}.{os.getpid()}.part{path.suffix}")  # short: names have limits
     try:
         yield temporary
+        to_disk(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_troubles_said(folder: Path) -> Iterator[None]:
+    """Turn a disk that takes no more inside the block into an error that says what to do.
+
+    Raises
+    ------
+    ResultsError
+        Instead of such an ``OSError``.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK_TROUBLES:
+            raise
+        raise ResultsError(
+            f"Nothing more can be written to {error.filename or folder}: {_DISK_TROUBLES[error.errno]} "
+            f"({shutil.disk_usage(folder).free / 1e6:.1f} MB are free). Make room and give the same command again; it "
+            "goes on from there."
+        ) from error
+
+
+def to_disk(path: Path) -> None:
+    """Wait until a file's content is on the disk: a rename must not outlive it when the power fails."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a process that was killed left half-written in a folder and below."""
+    for path in folder.rglob(".*.part*"):
+        path.unlink(missing_ok=True)
+
+
+def reserve(path: Path) -> None:
+    """Let a file made with holes take its room on the disk now: later a full disk would kill the process.
+
+    Raises
+    ------
+    OSError
+        If the room is not there.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with path.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
 def write_text(path: Path, text: str) -> None:

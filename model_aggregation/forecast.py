@@ -1,25 +1,24 @@
 """What a plan will cost and leave: time, from a few timed steps of each network on this machine, disk and files."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
-from model_aggregation.analysis.groups import REPORT_FOLDER
-from model_aggregation.continuation import problems_of_run
+from model_aggregation.continuation import goes_on, problems_of_run
+from model_aggregation.disk_space import STATE_COPIES, planned_files
 from model_aggregation.environment import make_fabric
-from model_aggregation.experiment import cache_of, checkpoint_path
+from model_aggregation.experiment import cache_of, state_folder
 from model_aggregation.models.arithmetic import Arithmetic
 from model_aggregation.models.build import Network, build_network
 from model_aggregation.models.inference import copied_for_inference, example_images
 from model_aggregation.plan import Plan
-from model_aggregation.prediction import transforms_path
-from model_aggregation.reporting.evaluation_report import TABLES
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.run_plan import RunPlan
+from model_aggregation.training.checkpoint import stored_states
 from model_aggregation.training.losses import make_loss
 from model_aggregation.training.measurement import Amount, amount_of, settle_arithmetic
 
@@ -81,41 +80,10 @@ def run_state(run: RunPlan) -> str:
     if problems_of_run(run):
         return "name taken"
     if folder.finished:
-        return "finished"
-    if checkpoint_path(folder).is_file():
+        return "continues" if goes_on(run) else "finished"
+    if stored_states(state_folder(folder)):
         return "continues"
     return "starts again" if folder.exists else "new"
-
-
-def planned_files(plan: Plan, run: RunPlan) -> list[Path]:
-    """Return every file that the folder of a run holds when it is finished; early stopping keeps fewer weights."""
-    folder, splits = RunFolder(run.folder), run.splits()
-    paths = [folder.settings_yaml, folder.images_csv, folder.status_txt, folder.architecture_txt(str(run.model))]
-    if run.settings.transforms is not None:
-        paths.append(transforms_path(folder))
-    paths += _weight_files(run, folder, best="val" in splits)
-    paths += [folder.predictions_csv(name) for name in ("val", "test") if name in splits]
-    if "test" in splits:
-        paths += [folder.predicted_labels_csv(), folder.confusion_xlsx()]
-        paths += [folder.roc_csv(), folder.roc_png()] if plan.positive is not None else []
-    paths += [folder.metrics_csv, folder.metrics_json, folder.environment_json]
-    if "val" in splits or "test" in splits:
-        paths += [run.folder / REPORT_FOLDER / name for name in TABLES]
-    if run.folder == plan.folder:
-        paths += [plan.folder / name for name in (*plan.split_files(), "findings.csv")]
-    return paths
-
-
-def _weight_files(run: RunPlan, folder: RunFolder, *, best: bool) -> Iterator[Path]:
-    settings = run.settings
-    kinds: tuple[Literal["last", "best"], ...] = ("last", "best") if best and settings.train else ("last",)
-    for which in kinds:
-        yield folder.weight_pth(which)
-        yield folder.weight_json(which)
-        if settings.whole_model:
-            yield folder.whole_model_pth(which)
-    if settings.train and settings.save_every:
-        yield from (folder.epoch_pth(epoch) for epoch in range(0, settings.epochs, settings.save_every))
 
 
 def _cost_of(plan: Plan, run: RunPlan) -> _Cost:
@@ -142,7 +110,7 @@ def _forecast_run(plan: Plan, run: RunPlan, cost: _Cost) -> Forecast:
     seconds = amount.learnt * cost.step + amount.looked_at * cost.forward
     files = planned_files(plan, run)
     kept = sum(path.suffix == ".pth" for path in files)
-    state = 3 * run.settings.train  # an optimiser may hold twice the weights beside them
+    state = STATE_COPIES * run.settings.train
     disk = cost.weight_bytes * (kept + state)
     return Forecast(
         run.run_name,

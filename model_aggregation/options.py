@@ -3,6 +3,7 @@
 Knows nothing about how settings fit together (``config``) or about what the values do.
 """
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,10 +13,12 @@ from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, fi
 from model_aggregation.recipes import RECIPES
 from model_aggregation.setting_values import (
     AUGMENTATIONS,
+    as_duration,
     as_words,
     current_source,
     model_and_file,
     number_as_text,
+    seconds_of,
     text_as_number,
 )
 
@@ -242,6 +245,16 @@ class Options(BaseModel):
         description="Train each model once with each of these seeds, on the same split; results stand as mean and "
         "standard deviation, never pooled.",
     )
+    time_limit: Annotated[str | None, TRAINING, BeforeValidator(as_duration)] = Field(
+        None,
+        description="Time for the whole command, such as 90s, 30m, 6h or 1d12h: then the training ends, its best so "
+        "far is tested, and what has not begun waits for the same command.",
+    )
+    run_time_limit: Annotated[str | None, TRAINING, BeforeValidator(as_duration)] = Field(
+        None,
+        description="Time for the training of one run, before a stop included; then its best so far is tested. The "
+        "same command with more time goes on with it.",
+    )
     device: Annotated[str, TRAINING] = Field("auto", description="auto, cpu, cuda, cuda:1, mps.")
     precision: Annotated[Literal["auto", "32", "bf16", "16"], TRAINING, BeforeValidator(number_as_text)] = Field(
         "auto",
@@ -328,7 +341,7 @@ class Options(BaseModel):
     @field_validator(
         "thaw_at", "patience", "clip_gradient", "save_every", "weight_decay", "workers", "image_size", "num_classes",
         "split_seed", "folds", "fold", "cache_limit", "threads",
-        "predict_batch_size",
+        "predict_batch_size", "time_limit", "run_time_limit",
         mode="before",
     )  # fmt: skip
     @classmethod
@@ -338,6 +351,11 @@ class Options(BaseModel):
     def weights_by_model(self) -> dict[str, Path]:
         """Return the file of weights for each model named in ``weights``; the name is empty for the only model."""
         return dict(model_and_file(word) for word in self.weights)
+
+    def seconds(self, name: Literal["time_limit", "run_time_limit"]) -> float:
+        """Return a limit in seconds; infinite without one."""
+        given = getattr(self, name)
+        return math.inf if given is None else seconds_of(given)
 
     def given(self) -> dict[str, Any]:
         """Return only the settings that were given, not the defaults."""

@@ -14,7 +14,7 @@ from model_aggregation.results.tables import predictions_table
 from model_aggregation.run_plan import PoolPlan
 from model_aggregation.settings_files import write_settings
 
-_OF_ONE_MEMBER = ("history", "best_epoch", "epochs_trained", "weights", "part_of", "reason")
+_OF_ONE_MEMBER = ("history", "best_epoch", "epochs_trained", "weights", "part_of", "reason", "cut_short")
 """What the environment of a member says about itself alone."""
 
 Members = Mapping[int, RunFolder]
@@ -96,6 +96,8 @@ def _environment(plan: PoolPlan, members: Members) -> dict[str, Any]:
         "run_name": plan.run_name,
         "part_of": plan.part_of,
         "fold": None,
+        "reason": "; ".join(f"{said['run_name']}: {said['reason']}" for said in environments if said.get("reason"))
+        or None,
         "members": [member.name for member in members.values()],
         "data_fingerprint": tables[0].without_splits().fingerprint(),
         "test_fingerprint": tables[0].without_splits().fingerprint(),

@@ -19,6 +19,7 @@ from model_aggregation.files import read_json
 from model_aggregation.models.arithmetic import Arithmetic, Inference
 from model_aggregation.models.build import Network, Preprocessing, build_network
 from model_aggregation.models.inference import predict_logits, softmax
+from model_aggregation.models.memory import NotEnoughMemoryError, free_memory
 from model_aggregation.models.weights import fit_weights, read_weights
 from model_aggregation.models.zoo import parse_model_name
 from model_aggregation.progress import Reporter
@@ -162,11 +163,20 @@ def predict_images(
     source = image_source(images, None, rule, transforms=settings.transforms, workers=settings.workers or 0)
     keep_freed_memory()
     inference = replace(trained.inference, batch_size=batch_size or trained.inference.batch_size)
-    logits = predict_logits(
-        trained.network,
-        source,
-        fabric,
-        inference=inference,
-        progress=lambda done, total: reporter.count("predicting", done, total),
-    )
-    return softmax(logits)
+    while True:
+        try:
+            logits = predict_logits(
+                trained.network,
+                source,
+                fabric,
+                inference=inference,
+                progress=lambda done, total: reporter.count("predicting", done, total),
+            )
+        except NotEnoughMemoryError as error:
+            if inference.batch_size == 1:
+                raise
+            inference = replace(inference, batch_size=inference.batch_size // 2)
+            reporter.message(f"{error} It goes on with {inference.batch_size} images at once.")
+        else:
+            return softmax(logits)
+        free_memory()

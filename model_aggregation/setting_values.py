@@ -1,5 +1,6 @@
 """What people write for a setting, brought to the form that the setting has."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,29 @@ def model_and_file(word: str) -> tuple[str, Path]:
     if not equals or Path(word).is_file() or ("hf_hub:" not in model and ("/" in model or "\\" in model)):
         return "", Path(word)
     return model, Path(file)
+
+
+_UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+_DURATION = re.compile(r"(?=\d)" + "".join(rf"(?:(\d+){unit})?" for unit in _UNITS))
+
+
+def as_duration(value: Any) -> Any:
+    """Accept a length of time with its units, such as 90s, 30m, 6h or 1d12h; nothing else, a bare number neither."""
+    if value is not None and seconds_of(str(value)) <= 0:
+        raise ValueError("expected a time with its unit, such as 90s, 30m, 6h or 1d12h")
+    return value
+
+
+def seconds_of(duration: str) -> int:
+    """Return the seconds of a length of time; 0 for a text that is none.
+
+    >>> seconds_of("90s"), seconds_of("1d12h"), seconds_of("6")
+    (90, 129600, 0)
+    """
+    found = _DURATION.fullmatch(duration.strip())
+    if found is None:
+        return 0
+    return sum(int(number or 0) * unit for number, unit in zip(found.groups(), _UNITS.values(), strict=True))
 
 
 def text_as_number(value: Any) -> Any:

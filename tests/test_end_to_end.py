@@ -19,8 +19,9 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
 import model_aggregation as ma
+from model_aggregation.disk_space import planned_files
 from model_aggregation.errors import ModelAggregationError
-from model_aggregation.forecast import planned_files, run_state
+from model_aggregation.forecast import run_state
 from model_aggregation.models.imports import timm_library
 
 QUICK = ["--image-size", "32", "--epochs", "2", "--batch-size", "16", "--no-pretrained", "--channels", "1"]

@@ -31,7 +31,7 @@ LAYERS = [
     ["viewer"],
     ["run_plan"],
     ["plan"],
-    ["experiment", "forecast", "continuation", "pooling"],
+    ["experiment", "forecast", "continuation", "disk_space", "pooling"],
     ["engine"],
     ["demo", "api"],
     ["cli"],

@@ -8,6 +8,7 @@ from test_training import Lab, same
 from model_aggregation.data.augmentation import augment, draw_views, flip, view_count
 from model_aggregation.models.arithmetic import Arithmetic, Inference
 from model_aggregation.training import features as features_module
+from model_aggregation.training.checkpoint import stored_states
 
 
 def frozen_lab(folder, *, fold=False, **given):
@@ -82,7 +83,7 @@ def test_a_frozen_training_that_continues_takes_the_same_steps(tmp_path, stop_at
             raise KeyboardInterrupt
 
     def stop_at_count(what, done, total, note="", *, steady=True):
-        if what.startswith(stop_at) and cut.training.files.checkpoint.exists():  # while the second epoch is computed
+        if what.startswith(stop_at) and stored_states(cut.training.files.state):  # while the second epoch is computed
             raise KeyboardInterrupt
 
     cut.training.journal.note = stop_at_line

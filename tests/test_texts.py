@@ -8,7 +8,8 @@ import pytest
 from test_training import settings_for
 
 from model_aggregation.cli.texts import _quoted, plan_parts
-from model_aggregation.forecast import Forecast, planned_files
+from model_aggregation.disk_space import planned_files
+from model_aggregation.forecast import Forecast
 from model_aggregation.plan import make_plan
 
 

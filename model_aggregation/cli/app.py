@@ -11,7 +11,10 @@ from model_aggregation.config import problems_of
 from model_aggregation.errors import ModelAggregationError, listed
 from model_aggregation.startup import calm_idle_threads
 
-EPILOGUE = "Exit code: 0 when all is done, 2 when some runs failed, 1 for an error, 130 when stopped with Ctrl-C."
+EPILOGUE = (
+    "Exit code: 0 when all is done, 2 when some runs failed or were not begun in time, 1 for an error, 130 when "
+    "stopped with Ctrl-C or SIGTERM."
+)
 
 
 def _formatted(error: CycloptsError) -> Any:

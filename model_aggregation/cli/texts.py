@@ -216,6 +216,8 @@ def outcome_parts(plan: Plan, outcome: Outcome) -> Iterator[RenderableType]:
     if outcome.failed:
         names = ", ".join(outcome.failed)
         yield f"{len(outcome.failed)} of {len(plan.all_runs)} runs failed: {names} (see error.txt there)."
+    if outcome.stopped:
+        yield f"Not begun before the time was over: {', '.join(outcome.stopped)}. The same command goes on with them."
     yield f"Results: {_shown(plan.folder)}"
     yield f"Look at every image and curve: magg view {_quoted(plan.log_folder)}"
     log = "" if plan.log_folder == Path("log").resolve() else f" --log-folder {_quoted(plan.log_folder)}"

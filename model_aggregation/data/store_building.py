@@ -14,6 +14,7 @@ import numpy as np
 
 from model_aggregation.data.parallel import map_files
 from model_aggregation.data.pixels import PixelRule, decode_to_rules
+from model_aggregation.files import reserve
 
 CHUNK = 64
 """Images of a chunk, the last may have fewer."""
@@ -55,6 +56,7 @@ class Build:
                         marks[chunk] = 0
                 return marks
         np.lib.format.open_memmap(self.part, mode="w+", dtype=np.uint8, shape=self.shape)
+        reserve(self.part)
         return np.lib.format.open_memmap(self.marks, mode="w+", dtype=np.uint64, shape=(chunks,))
 
 

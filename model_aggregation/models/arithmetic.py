@@ -4,8 +4,9 @@ What is chosen here changes numbers in their last digits, so it is settled once 
 the run, and used again whenever the run continues or predicts.
 """
 
+import math
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import torch
@@ -54,7 +55,8 @@ class Arithmetic:
     """What was settled for one run.
 
     ``device`` is the kind of device it was settled for; ``origin`` says how each choice came about; ``seconds`` holds
-    what was timed, per image.
+    what was timed, per image. ``batch_parts`` is above 1 where a whole batch does not fit into memory: it is learnt in
+    so many parts, whose gradients are added up.
     """
 
     training: Mode = Mode()
@@ -63,12 +65,37 @@ class Arithmetic:
     device: str = "cpu"
     origin: str = "set"
     seconds: dict[str, float] = field(default_factory=dict)
+    batch_parts: int = 1
 
     def __str__(self) -> str:
         inference = self.inference
         return (
             f"training {self.training}, inference {inference.mode} in batches of {inference.batch_size}, "
             f"threads {self.threads} ({self.origin})"
+        )
+
+    def with_smaller_batches(self, action: str, batch_size: int) -> "Arithmetic":
+        """Return how to compute with half as many images at once, in ``learning`` batches or in ``predicting``.
+
+        Raises
+        ------
+        ValueError
+            If it is one image at a time already.
+        """
+        if (self.batch_parts >= batch_size) if action == "learning" else (self.inference.batch_size == 1):
+            raise ValueError("a batch of one image has no half")
+        if action == "learning":
+            return replace(self, batch_parts=2 * self.batch_parts)
+        return replace(self, inference=replace(self.inference, batch_size=self.inference.batch_size // 2))
+
+    def memory_note(self, batch_size: int) -> str | None:
+        """Return what a reader of the results should know of batches that did not fit into memory."""
+        if self.batch_parts == 1:
+            return None
+        images = math.ceil(batch_size / self.batch_parts)
+        return (
+            f"for lack of memory each batch of {batch_size} was learnt in parts of at most {images} images; gradients "
+            "were added up to the whole batch, but batch norm saw the parts"
         )
 
     def to_dict(self) -> dict[str, Any]:

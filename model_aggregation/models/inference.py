@@ -15,6 +15,7 @@ from model_aggregation.data.prefetch import pinned, prefetched
 from model_aggregation.models.arithmetic import Inference
 from model_aggregation.models.build import Network, float32_head
 from model_aggregation.models.folding import fold_batch_norm
+from model_aggregation.models.memory import memory_watched
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -30,11 +31,16 @@ def predict_logits(
     """Return the logits of every image, (N, C) float64 on the CPU, in the order of the source.
 
     The network itself is left as it is. Folding changes the logits by less than 1e-5 of the largest.
+
+    Raises
+    ------
+    NotEnoughMemoryError
+        If so many images at once do not fit into memory.
     """
     inference = inference or Inference()
     parts: list[Tensor] = []
     done = 0
-    with copied_for_inference(network, fabric.device, inference) as (_, forward):
+    with memory_watched("predicting"), copied_for_inference(network, fabric.device, inference) as (_, forward):
         batches = images.batches(plain_order(len(images), inference.batch_size), training=False, seed=0)
         ready = (pinned(batch, fabric.device) for batch in batches)
         for batch in prefetched(ready) if images.can_prefetch else ready:

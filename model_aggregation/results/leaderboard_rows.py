@@ -135,7 +135,7 @@ def model_row(model: ModelRuns, numbers: Mapping[str, Numbers], primary: str, sh
         )
         row["reason"] = "; ".join([f"{len(runs) - len(unfinished)} of {len(runs)} runs finished", *said])
         return row
-    reasons = list(missing)
+    reasons = [*missing, *(f"{run['run_name']}: {run['reason']}" for run in model.trained if run["reason"])]
     if not missing:
         row[f"{primary}_val"] = _mean(_value(numbers, run, "val", primary) for run in model.trained)
     if model.averages_seeds:

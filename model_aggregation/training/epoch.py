@@ -22,12 +22,16 @@ _SECONDS_BETWEEN_NOTES = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Machinery:
-    """What turns a batch into a step: the module and optimiser as Fabric wraps them, schedule and loss."""
+    """What turns a batch into a step: the module and optimiser as Fabric wraps them, schedule and loss.
+
+    ``class_weights`` (C,) are those of the loss; None where every image counts the same.
+    """
 
     module: Any
     optimizer: Any
     schedule: Any
     loss: Loss
+    class_weights: Tensor | None = None
     compiled_for: set[bool] = field(default_factory=set)  # frozen, not frozen: each is compiled by itself
 
 
@@ -36,7 +40,8 @@ def train_epoch(
 ) -> dict[str, Any]:
     """Take the steps of one epoch and return its row of the history.
 
-    With ``features`` only the head computes.
+    With ``features`` only the head computes. Where the time is over before the last step, the row says after how many
+    batches.
     """
     network, epoch = training.network, progress.epoch
     frozen = training.is_frozen(epoch)
@@ -49,7 +54,7 @@ def train_epoch(
     torch.manual_seed(seed)
     order = training.order(epoch)
     if features is None:
-        batches, forward = _image_batches(training, order, seed), machinery.module
+        batches, forward = _image_batches(training, order, seed), _from_pixels(training, machinery.module)
     else:
         batches, forward = features.training_batches(epoch), features.head.layers
     mixing = Mixing.of(training.settings, network.classes, seed)
@@ -64,14 +69,15 @@ def train_epoch(
             started = time.perf_counter()
             targets = training.train.labels[order[number]].to(training.device, non_blocking=True)
             if mixing is not None:
-                inputs, targets = mixing(inputs, targets)  # noqa: PLW2901
-            loss, right = _learn(
-                training, machinery, forward, inputs, targets, part=_part(training, number, len(order))
-            )
+                inputs, targets = mixing(_normalized(training, inputs), targets)  # noqa: PLW2901
+            part = _part(training, number, len(order))
+            loss, right = _learn(training, machinery, forward, inputs, targets, part=part)
             if training.settings.compile and features is None and frozen not in machinery.compiled_for:
                 machinery.compiled_for.add(frozen)
                 training.journal.note(f"compiled with the first step in {time.perf_counter() - started:.1f} s")
             meter.add(loss, right, len(targets), machinery.schedule.get_last_lr()[0])
+            if part.last and training.time.seconds_left <= 0:
+                break
     meter.tell()
     progress.images_seen += meter.seen
     return {
@@ -80,20 +86,30 @@ def train_epoch(
         "train_accuracy": meter.right / meter.seen,
         "learning_rate": machinery.schedule.get_last_lr()[0],
         "frozen": frozen,
+        **({"cut_after_batches": meter.done} if meter.done < len(order) else {}),
     }
 
 
 def _image_batches(training: Training, order: list[Any], seed: int) -> Iterator[Tensor]:
-    """Yield normalised batches on the device; they are gathered and turned while the one before is learnt."""
+    """Yield batches of pixels, or of what a transform made; gathered and turned while the one before is learnt."""
     images, device, settings = training.train.images, training.device, training.settings
     generator = torch.Generator().manual_seed(seed)
     changed = (
         pinned(batch if images.augments else augment(batch, settings.augmentation, generator), device)
         for batch in images.batches(order, training=True, seed=seed)
     )
+    return prefetched(changed) if images.can_prefetch else changed
+
+
+def _from_pixels(training: Training, module: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return the function from a batch of pixels to logits: to the device, normalised, through the network."""
+    return lambda batch: module(_normalized(training, batch))
+
+
+def _normalized(training: Training, batch: Tensor) -> Tensor:
+    """Return a batch on the device as the network expects it; float images are there already, or as they should be."""
     layout = training.arithmetic.training.layout
-    for batch in prefetched(changed) if images.can_prefetch else changed:
-        yield training.network.preprocessing.normalize(batch.to(device, non_blocking=True), layout)
+    return training.network.preprocessing.normalize(batch.to(training.device, non_blocking=True), layout)
 
 
 @dataclass(frozen=True)
@@ -120,20 +136,43 @@ def _learn(
     *,
     part: _Part,
 ) -> tuple[Tensor, Tensor]:
-    """Add one batch's gradient and step when enough batches are added up; return its loss and right answers."""
+    """Add one batch's gradient and step when enough batches are added up; return its loss and right answers.
+
+    What does not fit into memory is learnt in parts, each with its share in the loss of the batch.
+    """
     fabric, optimizer, limit = training.fabric, machinery.optimizer, training.settings.clip_gradient
-    with fabric.no_backward_sync(machinery.module, enabled=not part.last):
-        logits = forward(inputs)
-        loss = machinery.loss(logits, targets)
-        fabric.backward(loss / part.batches)
+    pieces = min(training.arithmetic.batch_parts, len(targets))
+    loss, right = torch.zeros((), device=targets.device), torch.zeros((), dtype=torch.int64, device=targets.device)
+    for number, (images, labels) in enumerate(
+        zip(inputs.tensor_split(pieces), targets.tensor_split(pieces), strict=True), 1
+    ):
+        with fabric.no_backward_sync(machinery.module, enabled=not (part.last and number == pieces)):
+            logits = forward(images)
+            own = machinery.loss(logits, labels) * _share(labels, targets, machinery.class_weights)
+            fabric.backward(own / part.batches)
+        loss += own.detach()
+        answers = labels if labels.ndim == 1 else labels.argmax(1)  # of a mixed image the class with the larger share
+        right += (logits.detach().argmax(1) == answers).sum()
     if part.last:
         if limit is not None:
             fabric.clip_gradients(machinery.module, optimizer, max_norm=limit)
         optimizer.step()
         machinery.schedule.step()
         optimizer.zero_grad(set_to_none=True)
-    answers = targets if targets.ndim == 1 else targets.argmax(1)  # of a mixed image the class with the larger share
-    return loss.detach(), (logits.detach().argmax(1) == answers).sum()
+    return loss, right
+
+
+def _share(labels: Tensor, all_labels: Tensor, class_weights: Tensor | None) -> Tensor | float:
+    """Return the share that some images of a batch have in its mean loss, weighted as the loss is."""
+    if len(labels) == len(all_labels):
+        return 1.0
+    if class_weights is None:
+        return len(labels) / len(all_labels)
+    own, whole = (
+        class_weights[each] if each.ndim == 1 else each @ class_weights  # of mixed images, in the shares of the classes
+        for each in (labels, all_labels)
+    )
+    return own.sum() / whole.sum()
 
 
 class _Meter:

@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from model_aggregation.files import reserve
+
 _RESERVE_BYTES = 500 * 2**20  # disk space that is left free
 
 
@@ -22,6 +24,7 @@ class FeatureFile:
             path.parent.mkdir(parents=True, exist_ok=True)
             created = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(views, images, *shape))
             del created
+            reserve(path)
             self._save_marks(np.zeros((views, images), dtype=bool))
         self._values = np.load(path, mmap_mode="r+")
         self._done = np.load(self._marks)

@@ -26,6 +26,7 @@ from model_aggregation.data.prefetch import pinned, prefetched
 from model_aggregation.models.build import float32_head
 from model_aggregation.models.heads import HeadPart, find_head_part
 from model_aggregation.models.inference import copied_for_inference, example_images
+from model_aggregation.models.memory import memory_watched
 from model_aggregation.training.feature_file import FeatureFile, fits_on_disk
 from model_aggregation.training.job import Training, epoch_seed, kept_views
 
@@ -80,6 +81,7 @@ class FrozenFeatures:
             for batch in shown(images, [(views[chunk], positions[chunk]) for chunk in chunks])
         )
         with (
+            memory_watched("predicting"),
             copied_for_inference(training.network, training.device, inference) as (module, forward),
             _inputs_of(module.get_submodule(self.head.entrance)) as seen,
         ):
@@ -179,7 +181,7 @@ def _as_they_are(images: ImageSource, parts: list[tuple[np.ndarray, np.ndarray]]
 
 
 def _paths(training: Training) -> tuple[Path, Path]:
-    folder = training.files.checkpoint.parent
+    folder = training.files.state
     return folder / "features_train.npy", folder / "features_val.npy"
 
 

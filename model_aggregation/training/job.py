@@ -15,6 +15,7 @@ from model_aggregation.models.arithmetic import Arithmetic
 from model_aggregation.models.build import Network
 from model_aggregation.progress import Reporter
 from model_aggregation.training.journal import Journal
+from model_aggregation.training.time_limit import TimeLimit
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +28,9 @@ class LabelledImages:
 
 @dataclass(frozen=True)
 class TrainingFiles:
-    """Where a training leaves its weights and its state; features lie beside the checkpoint."""
+    """Where a training leaves its weights and its state; features lie in the folder of the state."""
 
-    checkpoint: Path
+    state: Path
     last_weights: Path
     best_weights: Path
     epoch_weights: Path  # folder of <epoch>.pth
@@ -48,6 +49,7 @@ class Training:
     reporter: Reporter
     journal: Journal
     arithmetic: Arithmetic = field(default_factory=Arithmetic)
+    time: TimeLimit = field(default_factory=TimeLimit)
 
     @property
     def device(self) -> torch.device:

@@ -6,8 +6,7 @@ takes the same steps as one that was never interrupted.
 
 import math
 import time
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,9 +15,9 @@ from torch import Tensor
 from model_aggregation.config import Settings
 from model_aggregation.data.prefetch import on_device
 from model_aggregation.errors import TrainingError
-from model_aggregation.models.build import Network
 from model_aggregation.models.inference import predict_logits, softmax
-from model_aggregation.training.checkpoint import Progress, load_checkpoint, save_checkpoint, save_whole
+from model_aggregation.models.memory import memory_watched
+from model_aggregation.training.checkpoint import Checkpoints, Progress, save_weights
 from model_aggregation.training.epoch import Machinery, train_epoch
 from model_aggregation.training.features import FrozenFeatures, frozen_features
 from model_aggregation.training.job import LabelledImages, Training
@@ -30,44 +29,103 @@ from model_aggregation.training.selection import is_better, validation_value
 def run_training(training: Training) -> Progress:
     """Train, and leave the network with the weights to test: the best on validation (unless the last are asked for).
 
-    Continues from the checkpoint if there is one. Writes ``last_model_weight.pth`` and, with validation,
-    ``best_model_weight.pth``.
+    Continues from the stored state if there is one. Writes ``last_model_weight.pth`` and, with validation,
+    ``best_model_weight.pth``. What ends a training early is in the progress: a loss that is not finite, or the time.
 
     Raises
     ------
     TrainingError
         If the loss is not finite in the first epoch.
+    NotEnoughMemoryError
+        If so many images at once do not fit into memory; the finished epochs are stored.
     """
     network, settings, files = training.network, training.settings, training.files
     training = _with_images_on_device(training)
     machinery, stored = _machinery(training)
-    progress = load_checkpoint(files.checkpoint, stored) or Progress()
+    states = Checkpoints(files.state, files.best_weights, training.journal.note)
+    progress = states.load(stored) or Progress()
     if progress.epoch:
         training.reporter.message(f"  continues after epoch {progress.epoch} of {settings.epochs}")
+    course = _Course(replace(training, time=training.time.for_training(progress.seconds)), machinery, states, stored)
     features = frozen_features(training, progress.epoch)
     with training.reporter.working():
         training.reporter.count("epochs", progress.epoch, settings.epochs, training.journal.name)
         while progress.epoch < settings.epochs and not _patience_is_over(progress, settings):
-            started = time.perf_counter()
-            if features is not None and not training.is_frozen(progress.epoch):
+            progress = course.epoch(progress, features)
+            if progress.ended_early:
+                break
+            if features is not None and not training.is_frozen(progress.epoch - 1):  # no stored state needs them now
                 features.remove()
                 features = None
-            row = train_epoch(training, progress, machinery, features)
-            if not math.isfinite(row["train_loss"]):
-                progress = _last_good_epoch(training, stored, progress)
-                break
-            row |= _validate(training, progress, machinery.loss, features)
-            progress.seconds += time.perf_counter() - started
-            progress.history.append(row)
-            progress.epoch += 1
-            training.journal.epoch(row, progress.epoch, settings.epochs)
-            _save_epoch_weights(training, progress)
-            save_checkpoint(files.checkpoint, progress, stored)
             training.reporter.count("epochs", progress.epoch, settings.epochs, training.journal.name)
-    save_weights(network, files.last_weights)
+    save_weights(network.module, files.last_weights)
     if progress.best_epoch is not None and settings.test_weights == "best":
         network.module.load_state_dict(torch.load(files.best_weights, weights_only=True))
     return progress
+
+
+@dataclass(frozen=True, eq=False)
+class _Course:
+    """What an epoch needs: the training, what takes its steps, and what of it is stored where."""
+
+    training: Training
+    machinery: Machinery
+    states: Checkpoints
+    stored: dict[str, Any]
+
+    def epoch(self, progress: Progress, features: FrozenFeatures | None) -> Progress:
+        """Train and validate one epoch and store the state; a training that ends early returns to the state before."""
+        training, number = self.training, progress.epoch + 1
+        if progress.epoch and training.time.seconds_left < progress.longest_seconds:
+            return self._over(progress, f"after epoch {progress.epoch}")
+        features = features if training.is_frozen(progress.epoch) else None
+        started = time.perf_counter()
+        with memory_watched("learning"):
+            row = train_epoch(training, progress, self.machinery, features)
+        cut = row.get("cut_after_batches")
+        if cut and progress.epoch:
+            return self._over(self._before(), f"after epoch {progress.epoch}")
+        if not math.isfinite(row["train_loss"]):
+            return self._last_good(number)
+        row |= _validate(training, progress, self.states, self.machinery.loss, features)
+        seconds = time.perf_counter() - started
+        progress.seconds += seconds
+        progress.longest_seconds = max(seconds, progress.longest_seconds)
+        progress.history.append(row)
+        if cut:
+            return self._over(progress, f"after {cut} batches of epoch {number}")
+        progress.epoch = number
+        training.journal.epoch(row, number, training.settings.epochs)
+        _save_epoch_weights(training, progress)
+        self.states.save(progress, self.stored)
+        return progress
+
+    def _over(self, progress: Progress, when: str) -> Progress:
+        """Note that there is no time for more."""
+        note = f"stopped by the time limit {when} of {self.training.settings.epochs}"
+        self.training.journal.note(note)
+        return replace(progress, ended_early=note, cut_short=self.training.time.nearest)
+
+    def _before(self) -> Progress:
+        """Go back to the state before this epoch."""
+        restored = self.states.load(self.stored)
+        if restored is None:
+            raise TrainingError("The stored state of the training has vanished. Give the same command again.")
+        return restored
+
+    def _last_good(self, number: int) -> Progress:
+        """Go back to the state before the loss stopped being finite."""
+        if number == 1:
+            raise TrainingError(
+                "The loss is not a finite number in the first epoch. Try a lower learning_rate, clip_gradient: 1, or "
+                "precision: 32."
+            )
+        note = (
+            f"the loss is not a finite number in epoch {number} of {self.training.settings.epochs}: training stopped; "
+            "the weights of the epochs before are used"
+        )
+        self.training.journal.note(note)
+        return replace(self._before(), ended_early=note)
 
 
 def _with_images_on_device(training: Training) -> Training:
@@ -84,7 +142,8 @@ def _machinery(training: Training) -> tuple[Machinery, dict[str, Any]]:
     module: Any = torch.compile(network.module) if settings.compile else network.module
     module, wrapped = training.fabric.setup(module, optimizer)
     schedule = make_schedule(optimizer, settings, math.ceil(len(training.order(0)) / settings.accumulate))
-    machinery = Machinery(module, wrapped, schedule, make_loss(settings, _class_weights(training)))
+    weights = _class_weights(training)
+    machinery = Machinery(module, wrapped, schedule, make_loss(settings, weights), weights)
     return machinery, {"network": network.module, "optimizer": optimizer, "schedule": schedule}
 
 
@@ -100,7 +159,9 @@ def _patience_is_over(progress: Progress, settings: Settings) -> bool:
     return progress.epoch - 1 - progress.best_epoch >= settings.patience
 
 
-def _validate(training: Training, progress: Progress, loss: Loss, features: FrozenFeatures | None) -> dict[str, Any]:
+def _validate(
+    training: Training, progress: Progress, states: Checkpoints, loss: Loss, features: FrozenFeatures | None
+) -> dict[str, Any]:
     """Measure the validation images, keep the weights if they are the best so far, return the row's part."""
     validation, settings = training.validation, training.settings
     if validation is None:
@@ -118,7 +179,7 @@ def _validate(training: Training, progress: Progress, loss: Loss, features: Froz
     row["val_" + settings.best_by] = value
     if is_better(value, progress.best_value, settings.best_by, ties=settings.best_ties):
         progress.best_epoch, progress.best_value = progress.epoch, value
-        save_weights(training.network, training.files.best_weights)
+        states.save_best(progress, training.network.module)
     return row
 
 
@@ -132,28 +193,7 @@ def _logits(training: Training, labelled: LabelledImages) -> Tensor:
     )
 
 
-def save_weights(network: Network, path: Path) -> None:
-    """Write the network's state dict, on the CPU, whole or absent."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.module.state_dict().items()}
-    save_whole(state, path)
-
-
 def _save_epoch_weights(training: Training, progress: Progress) -> None:
     epoch, every = progress.epoch - 1, training.settings.save_every
     if every is not None and epoch % every == 0:
-        save_weights(training.network, training.files.epoch_weights / f"{epoch}.pth")
-
-
-def _last_good_epoch(training: Training, stored: dict[str, Any], progress: Progress) -> Progress:
-    """Go back to the state before the loss stopped being finite."""
-    restored = load_checkpoint(training.files.checkpoint, stored)
-    if restored is None:
-        raise TrainingError(
-            "The loss is not a finite number in the first epoch. Try a lower learning_rate, clip_gradient: 1, or "
-            "precision: 32."
-        )
-    training.journal.note(
-        f"The loss is not a finite number in epoch {progress.epoch}: training stopped; the weights of the epochs "
-        "before are used."
-    )
-    return restored
+        save_weights(training.network.module, training.files.epoch_weights / f"{epoch}.pth")

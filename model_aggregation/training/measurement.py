@@ -21,6 +21,7 @@ from model_aggregation.files import read_json, write_json
 from model_aggregation.models.arithmetic import Arithmetic, Inference, MemoryFormat, Mode, Precision
 from model_aggregation.models.build import Network, float32_head
 from model_aggregation.models.inference import copied_for_inference, example_images
+from model_aggregation.models.memory import free_memory, is_lack_of_memory
 from model_aggregation.software import versions
 from model_aggregation.startup import free_cores
 from model_aggregation.training.job import is_frozen, kept_views
@@ -34,6 +35,7 @@ _CLOSE = 1.3  # a candidate that is slower than the best by more is timed no sec
 
 _Choice = tuple[Mode, int]  # a mode, and how many images at once
 _Action = Callable[[], object]  # one pass
+_Actions = Callable[[list[_Choice]], Iterator[tuple[_Choice, _Action]]]
 
 
 @dataclass(frozen=True)
@@ -135,14 +137,14 @@ class _Timing:
         count = _STEP_IMAGES.get(self.device.type, self.settings.batch_size)
         if not self._is_worth(count, amount):
             return self.modes[0]
-        return self._fastest("training", [(mode, count) for mode in self.modes], self._steps)[0]
+        return self._fastest_mode("training", count, self._steps)
 
     def fastest_look(self, amount: int) -> Mode:
         """Return the mode in which looking at images is the quickest."""
         count = _LOOK_IMAGES[self.device.type]
         if not self._is_worth(count, amount):
             return self.modes[0]
-        return self._fastest("inference", [(mode, count) for mode in self.modes], self._looks)[0]
+        return self._fastest_mode("inference", count, self._looks)
 
     def fastest_batch(self, mode: Mode, amount: int) -> Inference:
         """Return the mode with the number of images at once: the usual one, or more if that is faster."""
@@ -151,7 +153,12 @@ class _Timing:
             return Inference(mode, self.settings.predict_batch_size)
         if amount < 10 * _WORTH * _PASSES * large:  # it gains little
             return Inference(mode, usual)
-        return Inference(*self._fastest("inference", [(mode, usual), (mode, large)], self._looks))
+        try:
+            return Inference(*self._fastest("inference", [(mode, usual), (mode, large)], self._looks))
+        except RuntimeError as error:
+            if not is_lack_of_memory(error):
+                raise
+            return Inference(mode, usual)  # predicting itself finds out what fits
 
     def _is_worth(self, count: int, amount: int) -> bool:
         return len(self.modes) > 1 and amount > _WORTH * _PASSES * count * len(self.modes)
@@ -172,9 +179,18 @@ class _Timing:
             with copied_for_inference(self.network, self.device, Inference(mode)) as (_, forward):
                 yield (mode, count), partial(forward, images)
 
-    def _fastest(
-        self, kind: str, choices: list[_Choice], actions: Callable[[list[_Choice]], Iterator[tuple[_Choice, _Action]]]
-    ) -> _Choice:
+    def _fastest_mode(self, kind: str, count: int, actions: _Actions) -> Mode:
+        """Return the quickest mode, timed with fewer images where so many do not fit into memory."""
+        while True:
+            try:
+                return self._fastest(kind, [(mode, count) for mode in self.modes], actions)[0]
+            except RuntimeError as error:
+                if count == 1 or not is_lack_of_memory(error):
+                    raise
+            free_memory()
+            count //= 2
+
+    def _fastest(self, kind: str, choices: list[_Choice], actions: _Actions) -> _Choice:
         """Return the quickest choice, from what is remembered or timed now."""
         names = {choice: f"{kind} {choice[0]}, {choice[1]} at once" for choice in choices}
         known = {} if self.memory is None or not self.memory.exists() else read_json(self.memory)
