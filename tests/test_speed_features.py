@@ -31,6 +31,7 @@ def frozen_lab(folder, *, fold=False, **given):
         {"augmentation": "none", "accumulate": 2, "clip_gradient": 1.0, "drop_last": True, "batch_size": 5},
         {"model": "squeezenet1_1", "augmentation": "horizontal"},
         {"model": "timm:test_vit", "augmentation": "flips"},
+        {"model": "timm:deit_tiny_distilled_patch16_224", "augmentation": "none", "epochs": 2, "thaw_at": None},
         {"model": "timm:test_efficientnet", "optimizer": "sgd", "class_weights": "balanced"},
     ],
 )
@@ -101,10 +102,23 @@ def test_a_frozen_training_that_continues_takes_the_same_steps(tmp_path, stop_at
     ("given", "reason"),
     [
         ({"frozen_batch_norm": "update"}, "frozen_batch_norm: update"),
-        ({"model": "timm:deit_tiny_distilled_patch16_224", "epochs": 1}, "not one sequence"),
+        ({"model": "halving_networks:halved", "epochs": 1}, "neither one sequence"),
     ],
 )
-def test_where_features_cannot_be_stored_the_reason_is_said(tmp_path, given, reason):
+def test_where_features_cannot_be_stored_the_reason_is_said(tmp_path, monkeypatch, given, reason):
+    (tmp_path / "halving_networks.py").write_text(
+        "from torch import nn\n"
+        "class Halved(nn.Module):\n"
+        "    def __init__(self, classes):\n"
+        "        super().__init__()\n"
+        "        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())\n"
+        "        self.fc = nn.Linear(4, classes)\n"
+        "    def forward(self, images):\n"
+        "        return self.fc(self.body(images)) / 2\n"
+        "def halved(num_classes):\n    return Halved(num_classes)\n",
+        encoding="utf-8",
+    )
+    monkeypatch.chdir(tmp_path)
     lab = frozen_lab(tmp_path, **given)
     lab.run()
     assert sum(reason in line for line in lab.lines) == 1

@@ -132,23 +132,47 @@ def test_what_cannot_be_folded_is_left_as_it_was(kind):
         ("mobilenet_v3_small", {}, "classifier.2"),
         ("timm:test_vit", {}, "head"),
         ("timm:dla34", {}, "fc"),  # a convolution, flattened by the network
-        ("timm:deit_tiny_distilled_patch16_224", {"image_size": 224}, None),  # two heads
+        ("timm:deit_tiny_distilled_patch16_224", {"image_size": 32}, "head head_dist"),  # their mean
+        ("timm:levit_128s", {"image_size": 64}, "head.linear head_dist.linear"),  # behind batch norms
+        ("timm:crossvit_9_240", {"image_size": 240}, "head.0 head.1"),  # one for each of two branches
     ],
 )
 def test_the_end_of_a_network_gives_its_logits(name, given, entrance):
     network = network_with_statistics(name, **given)
     images = example_images(network, 3, CPU)
     part = find_head_part(network.module, network.head, images)
-    assert (part and part.entrance) == entrance
-    if part is None:
-        return
-    with copied_for_inference(network, CPU, Inference(fold=False)) as (module, _):
-        seen = []
-        module.get_submodule(entrance).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    assert part is not None
+    assert " ".join(part.entrances) == entrance
+    with (
+        copied_for_inference(network, CPU, Inference(fold=False)) as (module, _),
+        part.features_in(module) as features,
+    ):
+        module(images[:1])
         logits = module(images)
-        assert tuple(seen[0].shape[1:]) == part.shape
+        entered = features()
+        assert tuple(entered.shape) == (3, *part.shape)
         part.layers.eval()
-        assert torch.allclose(part.layers(seen[0]), logits, atol=1e-6)
+        assert torch.allclose(part.layers(entered), logits, atol=1e-6)
+
+
+class Weighed(torch.nn.Module):
+    """Two heads, one of which counts more: no mean of layers."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.weight, self.body = weight, torch.nn.Flatten()
+        self.heads = torch.nn.ModuleList([torch.nn.Linear(12, 3), torch.nn.Linear(12, 3)])
+
+    def forward(self, images):
+        first, second = (head(self.body(images)) for head in self.heads)
+        return self.weight * first + (1 - self.weight) * second
+
+
+@pytest.mark.parametrize(("weight", "found"), [(0.5, True), (0.7, False)])
+def test_heads_that_are_weighed_are_no_end_of_their_own(weight, found):
+    head = frozenset(f"heads.{number}.{name}" for number in range(2) for name in ("weight", "bias"))
+    part = find_head_part(Weighed(weight), head, torch.randn(2, 3, 2, 2))
+    assert (part is not None) == found
 
 
 def test_prefetched_items_come_in_order_with_their_errors():

@@ -1,6 +1,11 @@
 """Heads: finding a network's classifier, giving it fresh weights, and the earlier program's head of two layers."""
 
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -105,40 +110,89 @@ def learning_parts(module: nn.Module, head: frozenset[str]) -> list[str]:
     return [f"{container}.{name}" for name, _ in children[start:]]
 
 
+class MeanOfHeads(nn.Module):
+    """The mean of several heads, each of which sees a part of the features (N, F) of its own."""
+
+    def __init__(self, heads: list[nn.Module], shapes: list[tuple[int, ...]]) -> None:
+        super().__init__()
+        self.heads, self.shapes = nn.ModuleList(heads), shapes
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the logits (N, C)."""
+        parts = features.split([math.prod(shape) for shape in self.shapes], dim=1)
+        parts = [part.unflatten(1, shape) for part, shape in zip(parts, self.shapes, strict=True)]
+        logits = [head(part).flatten(1) for head, part in zip(self.heads, parts, strict=True)]
+        return torch.stack(logits).mean(dim=0)
+
+
 @dataclass(frozen=True, eq=False)
 class HeadPart:
     """The end of a network that learns while the rest is frozen.
 
-    ``entrance`` is the layer whose input are the features, ``shape`` theirs for one image; ``layers`` turn features
-    into logits (N, C), and share their weights with the network.
+    ``entrances`` are the layers whose inputs are the features (those of several side by side), ``shape`` theirs for
+    one image; ``layers`` turn features into logits (N, C), and share their weights with the network.
     """
 
-    entrance: str
+    entrances: tuple[str, ...]
     shape: tuple[int, ...]
     layers: nn.Module
+
+    @contextmanager
+    def features_in(self, module: nn.Module) -> Iterator[Callable[[], Tensor]]:
+        """Give a function that returns the features of the last images that ``module``, a copy, has seen."""
+        with _inputs_of(module, self.entrances) as seen:
+            yield lambda: _joined([seen[name].pop() for name in self.entrances])
 
 
 @torch.no_grad()
 def find_head_part(module: nn.Module, head: frozenset[str], images: Tensor) -> HeadPart | None:
     """Return the part of a network from its head on, or None where it cannot be told apart from the rest.
 
-    ``images`` (N, C, H, W) are what it is tried on: its logits must be those of the network. There is none where
-    several layers give logits from different places, or where something comes after the head that is no layer. The
-    module is left in evaluation mode.
+    ``images`` (N, C, H, W) are what it is tried on: its logits must be those of the network. It is a sequence of
+    layers, or the mean of several heads as in distilled networks. There is none where heads are weighed against each
+    other, or where something comes after the head that is no layer. The module is left in evaluation mode.
     """
     names = learning_parts(module, head)
-    seen: list[Tensor] = []
-    handle = module.get_submodule(names[0]).register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
-    try:
+    with _inputs_of(module, names) as seen:
         logits = module.eval()(images)
-    finally:
-        handle.remove()
-    part = nn.Sequential(*(module.get_submodule(name) for name in names), nn.Flatten())
-    if len(seen) != 1 or not isinstance(seen[0], Tensor):
-        return None
+    entered = {name: values[0] for name, values in seen.items() if len(values) == 1}
+    for entrances in dict.fromkeys([(names[0],), tuple(names)]):
+        if not entered.keys() >= set(entrances):
+            continue
+        features = _joined([entered[name] for name in entrances])
+        layers = _layers_from(module, names, [entered[name] for name in entrances])
+        try:
+            again = layers(features)
+        except RuntimeError:  # shapes that do not go together
+            continue
+        if again.shape == logits.shape and torch.allclose(again, logits, rtol=1e-4, atol=1e-6):
+            return HeadPart(entrances, tuple(features.shape[1:]), layers)
+    return None
+
+
+def _layers_from(module: nn.Module, names: list[str], inputs: list[Tensor]) -> nn.Module:
+    """Return what turns features into logits: all layers in their order, or a mean if each has an input of its own."""
+    layers = [module.get_submodule(name) for name in names]
+    if len(inputs) == 1:
+        return nn.Sequential(*layers, nn.Flatten())
+    return MeanOfHeads(layers, [tuple(entered.shape[1:]) for entered in inputs])
+
+
+def _joined(inputs: list[Tensor]) -> Tensor:
+    return inputs[0] if len(inputs) == 1 else torch.cat([entered.flatten(1) for entered in inputs], dim=1)
+
+
+@contextmanager
+def _inputs_of(module: nn.Module, names: Sequence[str]) -> Iterator[dict[str, list[Tensor]]]:
+    """Collect what enters layers inside the block; what is no tensor is left out."""
+    seen: dict[str, list[Tensor]] = {name: [] for name in names}
+
+    def keep(name: str, _: nn.Module, inputs: tuple[Any, ...]) -> None:
+        seen[name] += [entered for entered in inputs[:1] if isinstance(entered, Tensor)]
+
+    handles = [module.get_submodule(name).register_forward_pre_hook(partial(keep, name)) for name in names]
     try:
-        again = part(seen[0])
-    except RuntimeError:  # shapes that do not go together: not a sequence
-        return None
-    same = again.shape == logits.shape and torch.allclose(again, logits, rtol=1e-4, atol=1e-6)
-    return HeadPart(names[0], tuple(seen[0].shape[1:]), part) if same else None
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -9,14 +9,12 @@ after them see these again, in turn. So the first epochs take the steps of the p
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from model_aggregation.config import Settings
 from model_aggregation.data.augmentation import EXACT_VIEWS, PER_IMAGE, draw_views, flip
@@ -83,11 +81,11 @@ class FrozenFeatures:
         with (
             memory_watched("predicting"),
             copied_for_inference(training.network, training.device, inference) as (module, forward),
-            _inputs_of(module.get_submodule(self.head.entrance)) as seen,
+            self.head.features_in(module) as entered,
         ):
             for chunk, batch in zip(chunks, prefetched(turned) if images.can_prefetch else turned, strict=True):
                 forward(batch)
-                file.write(views[chunk], positions[chunk], seen.pop())
+                file.write(views[chunk], positions[chunk], entered())
                 training.reporter.count("features of images", int(chunk[-1]) + 1, len(views))
         file.keep(views, positions)
 
@@ -153,7 +151,7 @@ def _obstacle(training: Training, head: HeadPart | None, finished_epochs: int) -
     if kept_views(settings, training.frozen_epochs) is None:
         return _obstacle_in_settings(settings)
     if head is None:
-        return "its head is not one sequence of layers at its end"
+        return "its head is neither one sequence of layers at its end nor the mean of several"
     if FeatureFile.exists(path):
         return None
     if finished_epochs:
@@ -183,18 +181,3 @@ def _as_they_are(images: ImageSource, parts: list[tuple[np.ndarray, np.ndarray]]
 def _paths(training: Training) -> tuple[Path, Path]:
     folder = training.files.state
     return folder / "features_train.npy", folder / "features_val.npy"
-
-
-@contextmanager
-def _inputs_of(layer: nn.Module) -> Iterator[list[Tensor]]:
-    """Collect what enters a layer inside the block."""
-    seen: list[Tensor] = []
-
-    def keep(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-        seen.append(inputs[0])
-
-    handle = layer.register_forward_pre_hook(keep)
-    try:
-        yield seen
-    finally:
-        handle.remove()
