@@ -6,7 +6,10 @@ Each network gets a new head for 7 classes at its own image size, on tensors wit
 checked however large it is), and for 2 classes with real random weights at a small image size that it accepts: frozen
 step (only the head moves), thawed step (something else moves), finite loss and logits, features of the frozen body
 that give the network's own logits. Networks above ``--real-below`` parameters take the steps without memory too;
-their rows say ``meta``. Results are kept line by line; run again, it continues; failures are tried again.
+their rows say ``meta``.
+
+The whole zoo takes many hours on a CPU. Each result is written to ``--out`` at once; stopped and started again with the
+same file it goes on where it was and tries only failures again; ``--list`` shows what is known so far.
 """
 
 import argparse

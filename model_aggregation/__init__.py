@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         predict,
         rebuild_index,
         run,
+        suggest,
         test,
         train,
     )
@@ -44,6 +45,7 @@ __all__ = [
     "predict",
     "rebuild_index",
     "run",
+    "suggest",
     "test",
     "train",
 ]

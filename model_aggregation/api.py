@@ -9,6 +9,8 @@ import pandas as pd
 
 from model_aggregation import engine
 from model_aggregation import plan as planning
+from model_aggregation.advisor.advice import PROBE_IMAGES, Advice, suggested
+from model_aggregation.advisor.candidates import asked_for, seconds_of
 from model_aggregation.analysis import verbs
 from model_aggregation.analysis.external import ExternalData, evaluate_external
 from model_aggregation.analysis.run_sets import Metrics
@@ -38,6 +40,7 @@ __all__ = [
     "predict",
     "rebuild_index",
     "run",
+    "suggest",
     "test",
     "train",
 ]
@@ -190,6 +193,42 @@ def check(data: str | Path, *, out: str | Path | None = None, quiet: bool = Fals
     if out is not None:
         found.write(Path(out))
     return found
+
+
+def suggest(
+    data: str | Path,
+    models: Sequence[str] = (),
+    *,
+    budget: str | float | None = None,
+    probe_images: int = PROBE_IMAGES,
+    quiet: bool = False,
+    **settings: Any,
+) -> Advice:
+    """Measure and probe networks on this machine and propose those that fit a budget; nothing is trained.
+
+    Parameters
+    ----------
+    data
+        Folder of images or table with the columns ``path``, ``label``.
+    models
+        Names, patterns and sets; without any, all whose weights are on this machine, else ``@balanced``.
+    budget
+        Time that the comparison may take: ``"2h"``, ``"90min"``, or seconds.
+    probe_images
+        About so many images of the training part are probed; validation and test images never.
+    settings
+        Settings of the comparison by their names, such as ``epochs=5``.
+
+    Raises
+    ------
+    ModelAggregationError
+        If settings or data cannot be used. A network that fails is a row of the result.
+    """
+    seconds = seconds_of(budget)
+    asked = asked_for(Path(data), tuple(models), **settings)
+    reporter = Reporter() if quiet else ConsoleReporter()
+    options = {"budget_seconds": seconds, "probe_images": probe_images, "reporter": reporter}
+    return suggested(asked, planning.make_plan, **options)
 
 
 def leaderboard(group: str = SINGLE, log_folder: str | Path = "log", *, members: bool = False) -> pd.DataFrame:

@@ -191,7 +191,7 @@ def nearest(word: str, known: Any) -> str:
     >>> nearest("epoch", ["epochs", "seed"])
     'did you mean epochs?'
     """
-    known = [str(name) for name in known]
+    known = list(dict.fromkeys(map(str, known)))
     matches = get_close_matches(word, known, n=3, cutoff=0.6)
     if matches:
         return f"did you mean {' or '.join(matches)}?"

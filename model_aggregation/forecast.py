@@ -1,7 +1,6 @@
 """What a plan will cost and leave: time, from a few timed steps of each network on this machine, disk and files."""
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.run_plan import RunPlan
 from model_aggregation.training.checkpoint import stored_states
 from model_aggregation.training.losses import make_loss
-from model_aggregation.training.measurement import Amount, amount_of, settle_arithmetic
+from model_aggregation.training.measurement import Amount, amount_of, seconds_of_pass, settle_arithmetic
 
 _IMAGES_TIMED = 8
 
@@ -150,11 +149,4 @@ def _seconds_per_image(
 
 def _timed(action: Any, device: torch.device) -> float:
     """Return the seconds of the quickest of three passes, after one that warms up."""
-    seconds = []
-    for _ in range(4):
-        started = time.perf_counter()
-        action()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - started)
-    return min(seconds[1:])
+    return min([seconds_of_pass(action, device) for _ in range(4)][1:])

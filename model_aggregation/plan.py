@@ -124,7 +124,7 @@ def make_plan(settings: Settings, *, count: Count | None = None) -> Plan:
         With all problems of the kind at once. ``PositiveClassError`` if there are two classes and no positive one.
     """
     named = list(settings.models) or [str(settings.model)]
-    models = find_models(named, settings.source, sets_file=settings.model_sets)
+    models = find_models(named, settings.source, sets_file=settings.model_sets, weights_dir=settings.weights_dir)
     device_choice(settings.device)
     _check_log_folder(settings.log_folder.resolve())
     if settings.transforms is not None:

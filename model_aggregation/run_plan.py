@@ -13,7 +13,7 @@ from model_aggregation.errors import DataError, ModelError, SettingsError
 from model_aggregation.files import file_hash
 from model_aggregation.models.build import Preprocessing, preprocessing_for, weights_file
 from model_aggregation.models.published import Whereabouts, weights_in_folder, why_not_here
-from model_aggregation.models.zoo import ModelName
+from model_aggregation.models.zoo import ModelName, is_published
 from model_aggregation.names import (
     SINGLE,
     check_group_name,
@@ -199,6 +199,8 @@ def _weights_text(model: ModelName, settings: Settings) -> str:
     if not settings.pretrained:
         return "random"
     file = weights_file(model, settings) or weights_in_folder(model, settings.weights_dir)
+    if not is_published(model) and weights_file(model, settings) is None:
+        return f"{file}, no tag of {model.source}'s: input as its default weights expect, unless --normalize says other"
     return str(file) if file else f"published by {model.source}" + (f" ({model.tag})" if model.tag else "")
 
 

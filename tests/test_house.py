@@ -32,7 +32,7 @@ LAYERS = [
     ["run_plan"],
     ["plan"],
     ["experiment", "forecast", "continuation", "disk_space", "pooling"],
-    ["engine"],
+    ["advisor", "engine"],
     ["demo", "api"],
     ["cli"],
     ["__main__", "__init__"],

@@ -56,6 +56,14 @@ def test_parameters_are_those_of_the_real_network():
     assert count(ModelName("timm", "test_efficientnet"), 160).parameters == expected
 
 
+def test_conditions_that_nothing_meets_are_said_and_written(tmp_path, magg):  # noqa: F811
+    assert "No model meets all of these conditions." in magg("models", "resnet18", "--input-size", 33)
+    magg("models", "resnet18", "--input-size", 33, "--csv", tmp_path / "none.csv", "--json", tmp_path / "none.json")
+    assert list(pd.read_csv(tmp_path / "none.csv").columns)[:3] == ["model", "weights", "parameters"]
+    assert json.loads((tmp_path / "none.json").read_text(encoding="utf-8")) == []
+    assert magg("models", "resnet8", expect=1).count("resnet18 ") == 1  # both libraries have it
+
+
 def test_counts_of_another_version_are_made_when_asked_and_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(counting, "_kept_file", lambda: tmp_path / "counts.csv")
     monkeypatch.setattr(counting, "library_version", lambda source: "99.0")

@@ -108,7 +108,7 @@ def plan(settings: Path, /, *, json: Path | None = None, flags: Flags = Options(
     from model_aggregation.forecast import forecast
     from model_aggregation.settings_files import read_settings
 
-    made = _plan(read_settings(settings, say=reporter_for_console().message, **flags.given()))
+    made = plan_for(read_settings(settings, say=reporter_for_console().message, **flags.given()))
     with reporter_for_console().working() as reporter:
         forecasts = forecast(made, count=reporter.count)
     for part in plan_parts(made, forecasts):
@@ -137,7 +137,7 @@ def _execute(settings: Settings) -> int:
     from model_aggregation.cli.texts import finding_lines, outcome_parts
     from model_aggregation.engine import run as run_plan
 
-    made = _plan(settings)
+    made = plan_for(settings)
     reporter = reporter_for_console()
     for line in finding_lines(made):
         reporter.message(line)
@@ -147,7 +147,8 @@ def _execute(settings: Settings) -> int:
     return outcome.exit_code
 
 
-def _plan(settings: Settings) -> "Plan":
+def plan_for(settings: Settings) -> "Plan":
+    """Return the plan for settings; on a terminal a person is asked for the positive class where it is not given."""
     from model_aggregation.plan import PositiveClassError, make_plan
 
     with reporter_for_console().working() as reporter:

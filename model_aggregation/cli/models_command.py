@@ -1,6 +1,6 @@
 """The command that lists networks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -68,25 +68,27 @@ def models(
         YAML file of named sets beside those of the program.
     count
         Count parameters and multiply-adds that are not known for the installed version, about a second a network.
-    csv, json
-        Write the table to this file.
+    csv
+        Write the table to this .csv file.
+    json
+        Write the table to this .json file.
     """
     from model_aggregation.models.catalogue import Question, catalogue
 
     limit = _number(wanted.max_params)
     question = Question(patterns, wanted.source, wanted.pretrained, limit, wanted.input_size, wanted.license)
-    _check_suffixes(csv=csv, json=json)
+    check_suffixes(csv=csv, json=json)
     with reporter_for_console().working() as reporter:
         answer = catalogue(
             question, order=_order(sort), weights_dir=weights_dir, sets_file=model_sets, count_unknown=count,
             told=reporter.count,
         )  # fmt: skip
     entries = list(answer.entries)
-    if csv is None and json is None:
+    if csv is None and json is None and entries:
         say(_table(entries))
         say(_legend(sort))
     _write(entries, csv, json)
-    say(f"{len(entries)} models.")
+    say(f"{len(entries)} models." if entries else "No model meets all of these conditions.")
     if answer.uncounted:
         say(
             f"{answer.uncounted} more were left out: their size is not known for the installed version; --count counts."
@@ -108,7 +110,8 @@ def _number(text: str | None) -> float | None:
         raise ModelAggregationError(f"--max-params: expected a number such as 30M, but '{text}' was given.") from None
 
 
-def _check_suffixes(**files: Path | None) -> None:
+def check_suffixes(**files: Path | None) -> None:
+    """Refuse files whose suffix is not their form."""
     for form, path in files.items():
         if path is not None and path.suffix.lower() != f".{form}":
             raise ModelAggregationError(f"--{form} writes a .{form} file, but {path} was given.")
@@ -156,10 +159,12 @@ def _write(entries: list["Entry"], csv: Path | None, json: Path | None) -> None:
     import pandas as pd
 
     from model_aggregation.files import write_csv, write_json
+    from model_aggregation.models.catalogue import Entry
 
     rows = [entry.to_dict() for entry in entries]
     if csv is not None:
-        write_csv(csv, pd.DataFrame(rows).astype({"parameters": "Int64", "multiply_adds": "Int64"}))
+        columns = [field.name for field in fields(Entry)]
+        write_csv(csv, pd.DataFrame(rows, columns=columns).astype({"parameters": "Int64", "multiply_adds": "Int64"}))
         say(f"written: {csv}")
     if json is not None:
         write_json(json, rows)

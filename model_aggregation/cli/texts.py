@@ -241,7 +241,11 @@ def _shown(path: Path) -> str:
 
 def _quoted(path: Path) -> str:
     """Return a path as it is typed in a shell: in quotes if it holds more than letters, digits and ``_ . / : + -``."""
-    shown = _shown(path)
-    if re.fullmatch(rf"[\w./:+{re.escape(os.sep)}-]+", shown):
-        return shown
-    return f'"{shown}"' if os.name == "nt" else shlex.quote(shown)
+    return quoted(_shown(path))
+
+
+def quoted(word: str) -> str:
+    """Return a word as it is typed in a shell."""
+    if re.fullmatch(rf"[\w./:+{re.escape(os.sep)}-]+", word):
+        return word
+    return f'"{word}"' if os.name == "nt" else shlex.quote(word)

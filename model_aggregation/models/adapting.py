@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from model_aggregation.models.imports import timm_library
-from model_aggregation.models.libraries import make_module, timm_arguments, timm_configuration
+from model_aggregation.models.libraries import make_module, timm_arguments, timm_configuration, timm_name
 from model_aggregation.models.servers import hub_kept_offline
 from model_aggregation.models.zoo import ModelName
 
@@ -63,7 +63,7 @@ def _timm_form(model: ModelName, state: State, *, channels: int, image_size: int
         try:
             with hub_kept_offline(True):  # the weights are given
                 donor = timm_library().create_model(
-                    model.full_name, pretrained=True, pretrained_cfg_overlay=overlay, **arguments
+                    timm_name(model), pretrained=True, pretrained_cfg_overlay=overlay, **arguments
                 )
         except (RuntimeError, KeyError, AttributeError, ValueError, AssertionError):  # not filled: another form
             continue

@@ -17,7 +17,7 @@ from model_aggregation.models.adapting import library_form
 from model_aggregation.models.heads import fresh_head, learning_parts, with_mlp_head
 from model_aggregation.models.libraries import IMAGENET, input_facts, make_module, rescales_input
 from model_aggregation.models.published import Whereabouts, published_weights
-from model_aggregation.models.servers import hub_kept_offline
+from model_aggregation.models.servers import hub_as_set
 from model_aggregation.models.weights import fit_weights, read_weights
 from model_aggregation.models.zoo import ModelName, parse_model_name
 
@@ -117,7 +117,7 @@ def preprocessing_for(model: ModelName, settings: Settings) -> Preprocessing:
     SettingsError
         If ``normalize`` cannot be read for this number of channels.
     """
-    with hub_kept_offline(settings.offline):
+    with hub_as_set(offline=settings.offline, weights_dir=settings.weights_dir):
         facts = input_facts(model)
     own = facts.mean, facts.std
     if settings.channels == 1 and settings.pretrained and rescales_input(model):
@@ -174,7 +174,7 @@ def build_network(model: ModelName, classes: int, settings: Settings, *, with_we
     preprocessing = preprocessing_for(model, settings)
     shape = {"channels": preprocessing.channels, "image_size": preprocessing.image_size}
     try:
-        with hub_kept_offline(settings.offline):
+        with hub_as_set(offline=settings.offline, weights_dir=settings.weights_dir):
             module = make_module(model, classes, pretrained=settings.pretrained, **shape)
             head = head_tensors(model, module, classes, **shape)
     except ModelError:
@@ -197,7 +197,7 @@ def _with_pretrained(network: Network, settings: Settings) -> Network:
         head = head if settings.train else frozenset()  # without training the file must bring its head too
     else:
         state, origin = published_weights(model, Whereabouts(settings.weights_dir, settings.offline))
-    with hub_kept_offline(settings.offline):
+    with hub_as_set(offline=settings.offline, weights_dir=settings.weights_dir):
         left = fit_weights(
             network.module,
             state,

@@ -15,11 +15,13 @@ from model_aggregation.models.counting import Count, count, count_key, keep_coun
 from model_aggregation.models.imports import timm_library
 from model_aggregation.models.libraries import input_facts, torchvision_weights
 from model_aggregation.models.published import local_file, published_file
+from model_aggregation.models.servers import hub_as_set
 from model_aggregation.models.zoo import (
     SOURCES,
     ModelName,
     find_models,
     is_pattern,
+    is_published,
     known_architectures,
     models_fitting,
     weight_tags,
@@ -101,11 +103,14 @@ def catalogue(
     ModelError
         Listing names and patterns that fit nothing, with the nearest.
     """
-    models = [model for model in _chosen(question, sets_file) if not question.pretrained or weight_tags(model)]
+    models = [
+        model for model in _chosen(question, sets_file, weights_dir) if not question.pretrained or weight_tags(model)
+    ]
     counts = known_counts()
-    if count_unknown:
-        counts |= _counted(models, counts, told)
-    entries = [_entry(model, counts, weights_dir) for model in models]
+    with hub_as_set(offline=False, weights_dir=weights_dir):
+        if count_unknown:
+            counts |= _counted(models, counts, told)
+        entries = [_entry(model, counts, weights_dir) for model in models]
     if question.image_size is not None:
         entries = [entry for entry in entries if entry.image_size == question.image_size]
     if question.license is not None:
@@ -128,7 +133,7 @@ _KEYS: dict[str, Callable[[Entry], float]] = {
 }
 
 
-def _chosen(question: Question, sets_file: Path | None) -> list[ModelName]:
+def _chosen(question: Question, sets_file: Path | None, weights_dir: Path | None) -> list[ModelName]:
     sources = (question.source,) if question.source else SOURCES
     if not question.patterns:
         return [ModelName(source, name) for source in sources for name in known_architectures(source)]
@@ -136,7 +141,7 @@ def _chosen(question: Question, sets_file: Path | None) -> list[ModelName]:
     problems: list[str] = []
     for pattern in question.patterns:
         try:
-            models += _fitting(pattern, sources, sets_file)
+            models += _fitting(pattern, sources, sets_file, weights_dir)
         except ModelError as error:
             problems += error.problems or [error.message]
     if problems:
@@ -144,10 +149,10 @@ def _chosen(question: Question, sets_file: Path | None) -> list[ModelName]:
     return [model for model in dict.fromkeys(models) if not question.source or model.source == question.source]
 
 
-def _fitting(pattern: str, sources: Sequence[str], sets_file: Path | None) -> list[ModelName]:
+def _fitting(pattern: str, sources: Sequence[str], sets_file: Path | None, weights_dir: Path | None) -> list[ModelName]:
     """A bare name or pattern is looked for in every library."""
     if pattern.startswith("@") or ":" in pattern:
-        return find_models([pattern], sets_file=sets_file)
+        return find_models([pattern], sets_file=sets_file, weights_dir=weights_dir)
     if is_pattern(pattern):
         models = models_fitting(pattern, tuple(sources))
     else:
@@ -208,7 +213,7 @@ def _license(model: ModelName) -> str | None:
     if model.source == "torchvision":
         entry = torchvision_weights(model)
         return entry.meta.get("license") if entry else None
-    if model.source != "timm" or model.on_hub:
+    if model.source != "timm" or model.on_hub or not is_published(model):
         return None
     configuration = timm_library().models.get_pretrained_cfg(model.full_name)
     if configuration is None or not configuration.has_weights or configuration.license == "unknown":

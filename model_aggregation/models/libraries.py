@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,8 +20,8 @@ from torch import Tensor, nn
 from model_aggregation.errors import ModelError
 from model_aggregation.models.imports import timm_library, torchvision_models
 from model_aggregation.models.own import make_own, own_takes
-from model_aggregation.models.servers import check_hub_reachable, hub_is_offline, hub_kept_offline
-from model_aggregation.models.zoo import ModelName
+from model_aggregation.models.servers import check_hub_reachable, hub_is_offline, hub_kept_offline, repository_folder
+from model_aggregation.models.zoo import ModelName, as_published, is_published
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
@@ -57,7 +58,7 @@ def input_facts(model: ModelName) -> InputFacts:
 
 
 def _torchvision_facts(model: ModelName) -> InputFacts:
-    entry = torchvision_weights(model)
+    entry = torchvision_weights(as_published(model))
     if entry is None:
         return InputFacts(224, *IMAGENET, "bilinear")
     transform = entry.transforms()
@@ -67,6 +68,8 @@ def _torchvision_facts(model: ModelName) -> InputFacts:
 
 def torchvision_weights(model: ModelName) -> Any:
     """Return torchvision's entry of a model's published weights, or None."""
+    if not is_published(model):
+        return None
     weights = torchvision_models().get_model_weights(model.architecture)
     if model.tag:
         return weights[model.tag]
@@ -88,7 +91,13 @@ def make_module(model: ModelName, outputs: int, *, channels: int, image_size: in
         return module if channels == 3 else with_input_channels(module, channels)
     arguments = timm_arguments(model, outputs, channels=channels, image_size=image_size)
     with hub_kept_offline(model.on_hub):  # the arguments needed its configuration: it is here
-        return timm_library().create_model(model.full_name, pretrained=False, **arguments)
+        return timm_library().create_model(timm_name(model), pretrained=False, **arguments)
+
+
+def timm_name(model: ModelName) -> str:
+    """Return what timm is told to make: a repository of the hub may lie in the user's folder of weights."""
+    folder = repository_folder(model.architecture.removeprefix("hf_hub:")) if model.on_hub else None
+    return f"local-dir:{folder}" if folder else as_published(model).full_name
 
 
 def rescales_input(model: ModelName) -> bool:
@@ -126,11 +135,23 @@ def timm_arguments(model: ModelName, outputs: int, *, channels: int, image_size:
 
 
 def timm_configuration(model: ModelName) -> Any:
-    """Return timm's configuration of a network: from its own list, or from the Hugging Face hub."""
+    """Return timm's configuration of a network: from its own list, from a repository in the user's folder of weights,
+    or from the Hugging Face hub.
+    """
     timm = timm_library()
     if not model.on_hub:
-        return timm.models.get_pretrained_cfg(model.full_name) or timm.models.PretrainedCfg()
-    return _hub_configuration(model)
+        return timm.models.get_pretrained_cfg(as_published(model).full_name) or timm.models.PretrainedCfg()
+    folder = repository_folder(model.architecture.removeprefix("hf_hub:"))
+    return _hub_configuration(model) if folder is None else _local_configuration(folder)
+
+
+def _local_configuration(folder: Path) -> Any:
+    timm = timm_library()
+    try:
+        values, _, _ = timm.models.load_model_config_from_path(folder)
+    except Exception as error:  # whatever a damaged file makes timm raise
+        raise ModelError(f"The configuration {folder / 'config.json'} cannot be read by timm: {error}") from error
+    return timm.models.PretrainedCfg(**{key: value for key, value in values.items() if key != "license"})
 
 
 @cache
@@ -150,8 +171,9 @@ def _hub_configuration(model: ModelName) -> Any:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ModelError(
             f"The repository {repository} of the Hugging Face hub is not on this machine, and its configuration could "
-            f"not be downloaded ({reason}). Where there is internet, 'hf download {repository}' brings it into the "
-            "hub's cache folder; copy that folder, and name it in HF_HUB_CACHE."
+            f"not be downloaded ({reason}). Where there is internet, 'magg weights fetch timm:hf_hub:{repository} --to "
+            f"DIR' puts it into a folder for --weights-dir; so does 'hf download {repository}' into the hub's cache "
+            "folder, which HF_HUB_CACHE names."
         ) from error
     return timm.models.PretrainedCfg(**{key: value for key, value in values.items() if key != "license"})
 

@@ -6,6 +6,8 @@ never in offline mode, the network is asked.
 
 import re
 import shutil
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +18,18 @@ from model_aggregation.errors import ModelError
 from model_aggregation.files import whole_or_absent
 from model_aggregation.models.libraries import quiet, timm_configuration, torchvision_weights
 from model_aggregation.models.own import make_own, own_takes
-from model_aggregation.models.servers import check_hub_reachable, check_reachable, hub_is_offline
+from model_aggregation.models.servers import CONFIGURATION, check_hub_reachable, check_reachable, hub_is_offline
 from model_aggregation.models.weights import read_weights
-from model_aggregation.models.zoo import ModelName, weight_tags
+from model_aggregation.models.zoo import (
+    SOURCES,
+    SUFFIXES,
+    ModelName,
+    file_names,
+    is_published,
+    known_architectures,
+    weight_tags,
+)
 
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 """Names that a repository of the hub gives to its weights, in the order in which timm looks for them."""
 
@@ -57,14 +66,14 @@ class PublishedFile:
 
 def published_file(model: ModelName) -> PublishedFile | None:
     """Return what a library publishes for ``model``, or None."""
-    if model.own:
+    if model.own or not is_published(model):
         return None
     if model.source == "torchvision":
         entry = torchvision_weights(model)
         return PublishedFile(entry.url.rpartition("/")[2], entry.url) if entry else None
     if model.on_hub:
         repository = model.architecture.removeprefix("hf_hub:")
-        return PublishedFile(f"{repository.rpartition('/')[2]}.safetensors", _hub_address(repository), repository)
+        return PublishedFile(f"{repository}/{HUB_FILES[0]}", _hub_address(repository), repository)
     configuration = timm_configuration(model)
     if configuration.hf_hub_id:
         name = f"{model.architecture}.{model.tag or weight_tags(model)[0]}.safetensors"
@@ -114,7 +123,7 @@ def _names_in_folder(model: ModelName) -> list[str]:
     published = published_file(model)
     names = [published.name, f"{published.repository or '-'}/{HUB_FILES[0]}"] if published else []
     default = next(iter(weight_tags(model)), "")
-    stems = [model.full_name.rpartition("/")[2]]
+    stems = file_names(model)
     if not model.tag and default:
         stems.append(f"{model.architecture}.{default}")
     elif model.tag and model.tag == default:
@@ -122,14 +131,34 @@ def _names_in_folder(model: ModelName) -> list[str]:
     return list(dict.fromkeys(names + [f"{stem}{suffix}" for stem in stems for suffix in SUFFIXES]))
 
 
+def models_here(weights_dir: Path | None) -> list[ModelName]:
+    """Return every model whose pretrained weights are on this machine: the libraries' choice, and files with a tag."""
+    found: dict[Path, ModelName] = {}
+    for model in (ModelName(source, name) for source in SOURCES for name in known_architectures(source)):
+        file = local_file(model, weights_dir) if weight_tags(model) else None
+        if file is not None:
+            found.setdefault(file, model)
+    for file in sorted(weights_dir.iterdir()) if weights_dir else []:
+        architecture, _, tag = file.stem.replace("-", ".", 1).partition(".")
+        for model in (ModelName(source, architecture, file.stem[len(architecture) + 1 :]) for source in SOURCES):
+            known = tag and file.suffix in SUFFIXES and architecture in known_architectures(model.source)
+            if known and weights_in_folder(model, weights_dir) == file:
+                found.setdefault(file, model)
+    return list(found.values())
+
+
 def _downloaded(published: PublishedFile) -> Path | None:
     if not published.repository:
         file = _torch_cache() / published.name
         return file if file.is_file() else None
+    return _in_hub_cache(published.repository, HUB_FILES)
+
+
+def _in_hub_cache(repository: str, names: Sequence[str]) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
-    name, _, revision = published.repository.partition("@")
-    for file_name in HUB_FILES:
+    name, _, revision = repository.partition("@")
+    for file_name in names:
         found = try_to_load_from_cache(name, file_name, revision=revision or None)
         if isinstance(found, str):
             return Path(found)
@@ -196,7 +225,7 @@ def published_weights(model: ModelName, whereabouts: Whereabouts = Whereabouts()
 def download(published: PublishedFile) -> Path:
     """Download a file into the library's own folder and return its path there."""
     if published.repository:
-        return _from_hub(published.repository)
+        return _from_hub(published.repository, HUB_FILES)
     target = _torch_cache() / published.name
     check_reachable(published.address)
     with whole_or_absent(target) as temporary:
@@ -204,29 +233,62 @@ def download(published: PublishedFile) -> Path:
     return target
 
 
-def _from_hub(repository: str) -> Path:
+def _from_hub(repository: str, names: Sequence[str]) -> Path:
+    """Download the first of the files that the repository has."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
     check_hub_reachable()
     name, _, revision = repository.partition("@")
     with quiet("huggingface_hub"):
-        try:
-            return Path(hf_hub_download(name, HUB_FILES[0], revision=revision or None))
-        except EntryNotFoundError:
-            return Path(hf_hub_download(name, HUB_FILES[1], revision=revision or None))
+        for file_name in names[:-1]:
+            with suppress(EntryNotFoundError):
+                return Path(hf_hub_download(name, file_name, revision=revision or None))
+        return Path(hf_hub_download(name, names[-1], revision=revision or None))
 
 
 def copy_into(folder: Path, model: ModelName, whereabouts: Whereabouts = Whereabouts()) -> Path:
-    """Put a model's published weights into ``folder`` under the name by which they are found there."""
+    """Put a model's published weights into ``folder`` under the name by which they are found there.
+
+    A repository of the hub gets a folder of its own, OWNER/NAME, with the configuration that says what network it is.
+    """
     source = find_or_bring(model, whereabouts)
     published = published_file(model)
-    if published is None or source.is_relative_to(folder):
+    if published is None:
         return source
-    target = folder / Path(published.name).with_suffix(source.suffix)
-    with whole_or_absent(target) as temporary:
-        shutil.copyfile(source, temporary)
+    if model.on_hub:
+        _copy(_hub_configuration(model, whereabouts), folder / published.repository / CONFIGURATION)
+    if source.is_relative_to(folder):
+        return source
+    own_folder = published.repository if model.on_hub else "."
+    name = source.name if model.on_hub else Path(published.name).with_suffix(source.suffix).name
+    return _copy(source, folder / own_folder / name)
+
+
+def _copy(source: Path, target: Path) -> Path:
+    if source != target:
+        with whole_or_absent(target) as temporary:
+            shutil.copyfile(source, temporary)
     return target
+
+
+def _hub_configuration(model: ModelName, whereabouts: Whereabouts) -> Path:
+    """Return the file that says what network a repository holds, downloaded if it is not on this machine."""
+    repository = model.architecture.removeprefix("hf_hub:")
+    own = (whereabouts.weights_dir or Path()) / repository / CONFIGURATION
+    found = own if whereabouts.weights_dir and own.is_file() else _in_hub_cache(repository, [CONFIGURATION])
+    if found is not None:
+        return found
+    try:
+        if whereabouts.offline or hub_is_offline():
+            raise ConnectionError("this is offline mode, so nothing is downloaded")
+        return _from_hub(repository, [CONFIGURATION])
+    except Exception as error:  # whatever the hub's client raises
+        address = _hub_address(repository).rpartition("/")[0]
+        raise ModelError(
+            f"{CONFIGURATION} of '{model}', which says what network the repository holds, could not be downloaded "
+            f"({_reason(error)}). It comes from {address}/{CONFIGURATION}: put it as {own} beside its weights."
+        ) from error
 
 
 def no_weights(model: ModelName) -> str:
@@ -245,8 +307,12 @@ def no_weights(model: ModelName) -> str:
 def _how_to_bring(model: ModelName, published: PublishedFile, whereabouts: Whereabouts, reason: str) -> str:
     folder = whereabouts.weights_dir or "a folder that --weights-dir names"
     similar = _similar_files(model, whereabouts.weights_dir)
-    hint = f" (That folder holds {', '.join(similar)}, which is not the same.)" if similar else ""
-    library = "" if published.repository else f" or as {_torch_cache() / published.name}"
+    hint = ""
+    if similar:
+        own = f"{model.architecture}.{Path(similar[0]).stem[len(model.architecture) + 1 :]}".rstrip(".")
+        hint = f" (That folder holds {', '.join(similar)}, which is not the same; {model.source}:{own} names it.)"
+    beside = f", and {CONFIGURATION} from there beside it" if model.on_hub else ""
+    library = beside if published.repository else f" or as {_torch_cache() / published.name}"
     return (
         f"The pretrained weights of '{model}' are not on this machine, and {reason}. The file comes from "
         f"{published.address}: put it as {published.name} into {folder}{library}, or name it with --weights "

@@ -3,11 +3,16 @@
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 
 REACHABLE_SECONDS = 5
 """How long a server is waited for before a download counts as impossible; the hub's own client would retry for long."""
+
+CONFIGURATION = "config.json"
+"""Name of the file that says what network a repository of the hub holds."""
 
 
 def check_reachable(address: str) -> None:
@@ -37,6 +42,27 @@ def hub_is_offline() -> bool:
     from huggingface_hub import constants
 
     return bool(constants.HF_HUB_OFFLINE)
+
+
+_weights_dir: ContextVar[Path | None] = ContextVar("weights_dir", default=None)
+
+
+@contextmanager
+def hub_as_set(*, offline: bool, weights_dir: Path | None) -> Iterator[None]:
+    """Look for repositories of the hub in the user's folder of weights first, and ask the hub only if allowed."""
+    token = _weights_dir.set(weights_dir)
+    try:
+        with hub_kept_offline(offline):
+            yield
+    finally:
+        _weights_dir.reset(token)
+
+
+def repository_folder(repository: str) -> Path | None:
+    """Return the folder of a repository with its configuration in the user's folder of weights, or None."""
+    folder = _weights_dir.get()
+    found = None if folder is None else folder / repository
+    return found if found is not None and (found / CONFIGURATION).is_file() else None
 
 
 @contextmanager

@@ -1,18 +1,31 @@
 """A folder of weights for machines without internet: filling it, and checking that nothing in it has changed.
 
-``SHA256.txt`` lists the files, one line each, in the form that ``sha256sum -c`` reads too.
+``SHA256.txt`` lists the files, one line each. It is written in the form that ``sha256sum -c`` reads too; read are all
+forms in which such lists are kept (see ``_FORMS``).
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from model_aggregation.errors import ModelError
 from model_aggregation.files import file_hash, write_text
-from model_aggregation.models.published import SUFFIXES, Whereabouts, copy_into
-from model_aggregation.models.zoo import ModelName
+from model_aggregation.models.published import Whereabouts, copy_into
+from model_aggregation.models.servers import CONFIGURATION
+from model_aggregation.models.zoo import SUFFIXES, ModelName
 
 LIST = "SHA256.txt"
+
+_FORMS = [
+    re.compile(form, re.IGNORECASE)
+    for form in (
+        r"(?P<hash>[0-9a-f]{64}) [ *](?P<name>.+)",  # sha256sum, shasum -a 256
+        r"SHA256 \((?P<name>.+)\) = (?P<hash>[0-9a-f]{64})",  # sha256sum --tag, shasum of BSD
+        r"(?P<name>.+?)\s+\d+\s+sha256[ :]?(?P<hash>[0-9a-f]{64})(\s.*)?",  # a manifest: name, bytes, hash, remarks
+        r"(?P<name>.+?)\s+(?P<hash>[0-9a-f]{64})",
+    )
+]
 
 
 @dataclass(frozen=True)
@@ -41,6 +54,7 @@ def fetch(
         except (ModelError, OSError) as error:
             results.append(Fetched(model, None, str(error)))
     files = [result.file for result in results if result.file]
+    files += [file.with_name(CONFIGURATION) for file in files if file.with_name(CONFIGURATION).is_file()]
     if files:
         hashes = _listed(folder) if (folder / LIST).is_file() else {}
         hashes |= {file.relative_to(folder).as_posix(): file_hash(file) for file in files}
@@ -70,7 +84,7 @@ def verify(folder: Path) -> dict[str, str]:
 
 
 def _listed(folder: Path) -> dict[str, str]:
-    """Read the list: the hash, two characters (blank, and blank or ``*``), the name."""
+    """Read the list: the hash of each file by its name."""
     try:
         lines = (folder / LIST).read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -78,7 +92,18 @@ def _listed(folder: Path) -> dict[str, str]:
             f"{folder / LIST} cannot be read: {error}. 'magg weights fetch MODEL --to DIR' makes it; so does "
             f"'sha256sum * > {LIST}' in the folder."
         ) from error
-    wrong = [line for line in lines if line and (len(line) < 67 or line[64] != " ")]
+    found = {line: _read_line(line) for line in lines if line.strip()}
+    wrong = [line for line, entry in found.items() if entry is None]
     if wrong:
-        raise ModelError(f"{folder / LIST}: expected 'HASH  FILE' in every line; these are others:", wrong)
-    return {line[66:]: line[:64].lower() for line in lines if line}
+        raise ModelError(
+            f"{folder / LIST}: expected 'HASH  FILE' (as sha256sum writes), 'SHA256 (FILE) = HASH', 'FILE HASH' or "
+            "'FILE BYTES sha256 HASH' in every line; these are others:",
+            wrong,
+        )
+    return dict(entry for entry in found.values() if entry is not None)
+
+
+def _read_line(line: str) -> tuple[str, str] | None:
+    matches = (form.fullmatch(line.rstrip()) for form in _FORMS)
+    match = next((found for found in matches if found), None)
+    return (match["name"], match["hash"].lower()) if match else None

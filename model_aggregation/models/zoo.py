@@ -21,6 +21,8 @@ from model_aggregation.models.sets import expand_sets
 from model_aggregation.options import Source
 
 SOURCES: tuple[str, ...] = get_args(Source)
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+"""Suffixes of files of weights."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,11 @@ def _source_and_name(text: str, default_source: str) -> tuple[str, str]:
 
 
 def find_models(
-    texts: list[str], default_source: str = "torchvision", *, sets_file: Path | None = None
+    texts: list[str],
+    default_source: str = "torchvision",
+    *,
+    sets_file: Path | None = None,
+    weights_dir: Path | None = None,
 ) -> list[ModelName]:
     """Return the models behind ``texts`` (names, patterns and ``@sets``), each of which is known, in their order.
 
@@ -106,6 +112,8 @@ def find_models(
     ----------
     sets_file
         YAML file of named sets beside those of the program.
+    weights_dir
+        Folder of weights: a tag that the library does not publish is known if a file there has the model's name.
 
     Raises
     ------
@@ -120,7 +128,9 @@ def find_models(
             models = [
                 model
                 for name in expand_sets([text], sets_file)
-                for model in (_fitting(name, default_source) if is_pattern(name) else [_known(name, default_source)])
+                for model in (
+                    _fitting(name, default_source) if is_pattern(name) else [_known(name, default_source, weights_dir)]
+                )
             ]
         except ModelError as error:
             problems += [error.message, *error.problems]
@@ -139,9 +149,9 @@ def is_pattern(text: str) -> bool:
     return any(character in text for character in "*?[")
 
 
-def _known(text: str, default_source: str) -> ModelName:
+def _known(text: str, default_source: str, weights_dir: Path | None) -> ModelName:
     model = parse_model_name(text, default_source)
-    _check_known(model)
+    _check_known(model, weights_dir)
     return model
 
 
@@ -192,7 +202,23 @@ def weight_tags(model: ModelName) -> tuple[str, ...]:
     return tuple(name.partition(".")[2] for name, entry in configurations.items() if entry.has_weights)
 
 
-def _check_known(model: ModelName) -> None:
+def is_published(model: ModelName) -> bool:
+    """Return whether the library knows the tag of a model; any other belongs to a file of the user's."""
+    return not model.tag or model.tag in weight_tags(model)
+
+
+def as_published(model: ModelName) -> ModelName:
+    """Return the model as its library knows it: without a tag that belongs to a file of the user's."""
+    return model if is_published(model) else ModelName(model.source, model.architecture)
+
+
+def file_names(model: ModelName) -> list[str]:
+    """Return the names of a file of weights, without suffix, that are made of a model's own name."""
+    own = model.full_name.rpartition("/")[2]
+    return [own] if is_published(model) else [own, f"{model.architecture}-{model.tag}"]
+
+
+def _check_known(model: ModelName, weights_dir: Path | None) -> None:
     if model.own:
         own_function(model.source, model.architecture)
         return
@@ -207,6 +233,15 @@ def _check_known(model: ModelName) -> None:
             f"Model '{model}': {model.source} has no '{model.architecture}'; "
             f"{hint or nearest(model.architecture, architectures)}"
         )
-    if model.tag and model.tag not in weight_tags(model):
+    if not is_published(model) and not _has_file(model, weights_dir):
         tags = ", ".join(weight_tags(model)) or "none"
-        raise ModelError(f"Model '{model}': there are no weights '{model.tag}'; published are: {tags}.")
+        raise ModelError(
+            f"Model '{model}': there are no weights '{model.tag}'; published are: {tags}. A file of your own is taken "
+            f"if it is called {model.full_name}.safetensors (or .pth) and lies in the folder that --weights-dir names"
+            f"{f'; {weights_dir} holds none' if weights_dir else ''}."
+        )
+
+
+def _has_file(model: ModelName, folder: Path | None) -> bool:
+    names = [f"{stem}{suffix}" for stem in file_names(model) for suffix in SUFFIXES]
+    return folder is not None and any((folder / name).is_file() for name in names)

@@ -217,10 +217,10 @@ def _timed(actions: Iterator[tuple[_Choice, _Action]], device: torch.device) -> 
     seconds: dict[_Choice, float] = {}
     for choice, action in actions:
         try:
-            _seconds(action, device)
-            taken = _seconds(action, device) / choice[1]
+            seconds_of_pass(action, device)
+            taken = seconds_of_pass(action, device) / choice[1]
             if not seconds or taken < _CLOSE * min(seconds.values()):
-                taken = min(taken, _seconds(action, device) / choice[1])
+                taken = min(taken, seconds_of_pass(action, device) / choice[1])
         except RuntimeError:
             if not seconds:
                 raise
@@ -229,7 +229,8 @@ def _timed(actions: Iterator[tuple[_Choice, _Action]], device: torch.device) -> 
     return seconds
 
 
-def _seconds(action: Callable[[], object], device: torch.device) -> float:
+def seconds_of_pass(action: Callable[[], object], device: torch.device) -> float:
+    """Return the seconds that one pass takes, of a single thread its own time."""
     alone = device.type == "cpu" and torch.get_num_threads() == 1
     clock = time.process_time if alone else time.perf_counter  # one thread's own time knows no neighbours
     started = clock()
