@@ -148,7 +148,7 @@ def timm_configuration(model: ModelName) -> Any:
 def _local_configuration(folder: Path) -> Any:
     timm = timm_library()
     try:
-        values, _, _ = timm.models.load_model_config_from_path(folder)
+        values, _, _ = timm.models._hub.load_model_config_from_path(folder)
     except Exception as error:  # whatever a damaged file makes timm raise
         raise ModelError(f"The configuration {folder / 'config.json'} cannot be read by timm: {error}") from error
     return timm.models.PretrainedCfg(**{key: value for key, value in values.items() if key != "license"})
