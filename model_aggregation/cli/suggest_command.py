@@ -110,7 +110,7 @@ def _table(advice: "Advice") -> Any:
 
     view = Table(title="Candidates", title_justify="left", box=box.SIMPLE_HEAD)
     view.add_column("model", overflow="fold")
-    for heading in (f"probe:\n{advice.metric.replace('_', chr(10))}", "million\nparameters", "time", "memory", "disk"):
+    for heading in (f"probe:\n{advice.metric.replace('_', chr(10))}", "million\nweights", "time", "memory\ndisk"):
         view.add_column(heading, justify="right", no_wrap=True)
     view.add_column("", no_wrap=True)
     for entry in advice.candidates:
@@ -120,8 +120,7 @@ def _table(advice: "Advice") -> Any:
             "–" if estimate is None else estimate.text().replace(" (", "\n("),
             "–" if entry.parameters is None else f"{entry.parameters / 1e6:.1f}",
             "–" if entry.seconds is None else duration(entry.seconds),
-            "–" if entry.memory_bytes is None else _bytes(entry.memory_bytes),
-            "–" if entry.disk_bytes is None else _bytes(entry.disk_bytes),
+            "\n".join("–" if number is None else _bytes(number) for number in (entry.memory_bytes, entry.disk_bytes)),
             entry.state,
         )
         view.add_row(*map(Text, cells))
