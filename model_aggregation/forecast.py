@@ -1,6 +1,6 @@
 """What a plan will cost and leave: time, from a few timed steps of each network on this machine, disk and files."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
