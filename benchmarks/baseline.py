@@ -227,11 +227,12 @@ def decode(task: dict[str, Any], given: dict[str, Any], clock: Clock) -> dict[st
     import model_aggregation as ma
     from model_aggregation.data.image_cache import Cache
     from model_aggregation.data.image_store import open_store
-    from model_aggregation.experiment import pixel_rule, stored_images
+    from model_aggregation.experiment import stored_images
+    from model_aggregation.prediction import pixel_rule
 
     given = {key: value for key, value in given.items() if key != "quiet"}
     plan = ma.make_plan(data=task["data"], **given)
-    rule = pixel_rule(plan.runs[0].preprocessing)
+    rule = pixel_rule(plan.runs[0].preprocessing, plan.runs[0].settings)
     with clock.running():
         open_store(stored_images(plan), rule, cache=Cache(given["cache_folder"]), workers=task["threads"])
     return clock.result([])

@@ -9,10 +9,11 @@ from model_aggregation.analysis.groups import write_tables
 from model_aggregation.continuation import prepare_folders, problems_of_run
 from model_aggregation.data.image_store import open_stores, remove_store
 from model_aggregation.errors import ModelAggregationError, ResultsError
-from model_aggregation.experiment import cache_of, execute, pixel_rule, remove_state, stored_images
+from model_aggregation.experiment import cache_of, execute, remove_state, stored_images
 from model_aggregation.names import SINGLE
 from model_aggregation.plan import Plan
 from model_aggregation.pooling import pool
+from model_aggregation.prediction import pixel_rule
 from model_aggregation.progress import Reporter
 from model_aggregation.results.index import Index
 from model_aggregation.results.index_schema import Part
@@ -74,14 +75,15 @@ def run(plan: Plan, reporter: Reporter | None = None) -> Outcome:
         record.report(plan.folder)
     if not plan.settings.keep_cache:
         for item in plan.runs:
-            remove_store(stored_images(plan), pixel_rule(item.preprocessing), cache=cache_of(item.settings))
+            rule = pixel_rule(item.preprocessing, item.settings)
+            remove_store(stored_images(plan), rule, cache=cache_of(item.settings))
     return outcome
 
 
 def _decode_once(plan: Plan, reporter: Reporter) -> None:
     """Make the image stores of all runs in one pass over the files; what fails here is each run's own failure later."""
     waiting = [run for run in plan.runs if not RunFolder(run.folder).finished and run.settings.transforms is None]
-    rules = list(dict.fromkeys(pixel_rule(run.preprocessing) for run in waiting))
+    rules = list(dict.fromkeys(pixel_rule(run.preprocessing, run.settings) for run in waiting))
     if len(rules) < 2:  # a single size is made by the first run
         return
     sizes = ", ".join(str(rule.image_size) for rule in rules)

@@ -22,15 +22,14 @@ from model_aggregation.data.image_cache import Cache, default_cache_folder
 from model_aggregation.data.image_store import open_store
 from model_aggregation.data.image_table import ImageTable
 from model_aggregation.data.loading import ImageSource, image_source
-from model_aggregation.data.pixels import PixelRule
 from model_aggregation.environment import describe_environment, make_fabric, versions
 from model_aggregation.files import disk_troubles_said, remove_unfinished, write_csv, write_json, write_text
 from model_aggregation.models.arithmetic import Arithmetic
-from model_aggregation.models.build import Network, Preprocessing, build_network
+from model_aggregation.models.build import Network, build_network
 from model_aggregation.models.inference import predict_logits, softmax
 from model_aggregation.models.memory import NotEnoughMemoryError, free_memory
 from model_aggregation.plan import Plan
-from model_aggregation.prediction import transforms_path
+from model_aggregation.prediction import pixel_rule, transforms_path
 from model_aggregation.progress import Reporter
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.results.tables import predictions_table
@@ -210,7 +209,7 @@ def _now() -> str:
 def _load_images(work: _Work) -> dict[str, _Split]:
     """Return the splits that have images, each with its source of pixels."""
     plan, reporter, settings, preprocessing = work.plan, work.reporter, work.run.settings, work.run.preprocessing
-    rule = pixel_rule(preprocessing)
+    rule = pixel_rule(preprocessing, settings)
     tables = work.run.splits()
     store = None
     if settings.transforms is None and tables:
@@ -241,11 +240,6 @@ def _load_images(work: _Work) -> dict[str, _Split]:
 def cache_of(settings: Settings) -> Cache:
     """Return where decoded images are kept, and how many bytes of them."""
     return Cache(settings.cache_folder or default_cache_folder(), settings.cache_limit)
-
-
-def pixel_rule(preprocessing: Preprocessing) -> PixelRule:
-    """Return the rule of the image store that serves a network."""
-    return preprocessing.pixel_rule()
 
 
 def stored_images(plan: Plan) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from model_aggregation.setting_values import (
     current_source,
     model_and_file,
     number_as_text,
+    numbers_as_text,
     seconds_of,
     text_as_number,
 )
@@ -98,6 +99,22 @@ class Options(BaseModel):
     )
     channels: Annotated[Literal[1, 3], DATA, BeforeValidator(text_as_number)] = Field(
         3, description="Channels of the network's input: 3 (colour) or 1 (grey)."
+    )
+
+    alike: Annotated[float | None, DATA] = Field(
+        0.95,
+        ge=0.5,
+        le=1,
+        description="Correlation of thumbnails from which two pictures count as near duplicates, which a split made "
+        "here keeps together; none: only equal pictures.",
+    )
+    window: Annotated[str | None, DATA, BeforeValidator(numbers_as_text), Parameter(allow_leading_hyphen=True)] = Field(
+        None,
+        description="CENTRE,WIDTH: the values that become 0 to 255 in DICOM files and in grey images of 16 and 32 bits "
+        "and floats; default: the file's own window, or its full range.",
+    )
+    max_pixels: Annotated[int, DATA] = Field(
+        178_956_970, ge=2, description="Most pixels of an image; larger ones count as unreadable (decompression bombs)."
     )
 
     # --- model ----------------------------------------------------------------------------------------
@@ -340,7 +357,7 @@ class Options(BaseModel):
 
     @field_validator(
         "thaw_at", "patience", "clip_gradient", "save_every", "weight_decay", "workers", "image_size", "num_classes",
-        "split_seed", "folds", "fold", "cache_limit", "threads",
+        "split_seed", "folds", "fold", "cache_limit", "threads", "window", "alike",
         "predict_batch_size", "time_limit", "run_time_limit",
         mode="before",
     )  # fmt: skip

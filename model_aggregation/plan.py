@@ -12,8 +12,12 @@ from typing import Any
 
 from model_aggregation.config import Settings, nearest
 from model_aggregation.data.augmentation import load_transforms
+from model_aggregation.data.decoding import reading_rule
+from model_aggregation.data.doctor.dividing import keep_together, words_of_kept
 from model_aggregation.data.image_table import ImageTable
 from model_aggregation.data.inspection import Finding, check, default_cache, inspect
+from model_aggregation.data.kept_tables import default_kept
+from model_aggregation.data.look_alikes import LookAlikes, find_look_alikes
 from model_aggregation.data.scan import scan
 from model_aggregation.data.splitting import FoldRule, SplitRule, apply_split, fold_tables, split_images
 from model_aggregation.environment import device_choice
@@ -140,9 +144,12 @@ def make_plan(settings: Settings, *, count: Count | None = None) -> Plan:
     runs = plan_runs(settings, models, positive, table)
     reading = (lambda done, total: count("reading images", done, total)) if count else None
     cache = default_cache(settings.cache_folder)
-    table = inspect(table, workers=settings.workers, progress=reading, cache=cache)
-    tables, origin = _with_splits(settings, table)
-    findings = _checked(settings, tables)
+    rule = reading_rule(settings.window, settings.max_pixels)
+    looking = settings.alike is not None
+    table = inspect(table, workers=settings.workers, progress=reading, cache=cache, rule=rule, appearance=looking)
+    alike = _look_alikes(settings, table, count)
+    tables, origin = _with_splits(settings, table.without_appearance(), alike)
+    findings = _checked(settings, tables, alike)
     runs = tuple(replace(run, table=tables[(run.settings.fold or 1) - 1]) for run in runs)
     plan = Plan(
         settings, tables, origin, tuple(findings), positive, primary, plot, runs, pools=plan_pools(settings, runs)
@@ -247,12 +254,28 @@ def _primary(settings: Settings, classes: tuple[str, ...]) -> str:
     return settings.primary_metric
 
 
-def _with_splits(settings: Settings, table: ImageTable) -> tuple[tuple[ImageTable, ...], str]:
+def _look_alikes(settings: Settings, table: ImageTable, count: Count | None) -> LookAlikes | None:
+    if settings.alike is None:
+        return None
+    if count:
+        count("looking for near duplicates", 0, 1)
+    alike = find_look_alikes(table, threshold=settings.alike, kept=default_kept(settings.cache_folder))
+    if count:
+        count("looking for near duplicates", 1, 1)
+    return alike
+
+
+def _with_splits(settings: Settings, table: ImageTable, alike: LookAlikes | None) -> tuple[tuple[ImageTable, ...], str]:
     """Return the table with its splits, for cross-validation one per fold, and in words where they come from."""
     if settings.split is not None:
         return (apply_split(table, settings.split),), f"table {settings.split}"
     seed = settings.seed if settings.split_seed is None else settings.split_seed
     unit = "group" if table.has_groups else "image"
+    if table.presplit and settings.folds is None:
+        return (table,), "as the data set says"
+    if alike is not None:
+        table = keep_together(table, alike)
+        unit += f", {words_of_kept(table)}"
     if settings.folds is not None:
         rest = "validation" if settings.validation else "unused"
         return (
@@ -260,8 +283,6 @@ def _with_splits(settings: Settings, table: ImageTable) -> tuple[tuple[ImageTabl
             f"{MADE_HERE}: {settings.folds} folds, each tested once by networks trained on {settings.train_share:g} of "
             f"the other images, the rest of them {rest}; stratified, by {unit}, seed {seed}",
         )
-    if table.presplit:
-        return (table,), "as the data set says"
     rule = SplitRule(settings.test_share, settings.train_share, seed)
     return (
         (split_images(table, rule),),
@@ -270,13 +291,16 @@ def _with_splits(settings: Settings, table: ImageTable) -> tuple[tuple[ImageTabl
     )
 
 
-def _checked(settings: Settings, tables: tuple[ImageTable, ...]) -> list[Finding]:
+def _checked(settings: Settings, tables: tuple[ImageTable, ...], alike: LookAlikes | None) -> list[Finding]:
     """Return what stands against the images, of several folds each finding once with the folds it concerns."""
     found: dict[Finding, list[int]] = {}
     for number, table in enumerate(tables, 1):
         try:
             _, findings = check(
-                table, skip_unreadable=settings.skip_unreadable, allow_duplicates=settings.allow_duplicates
+                table,
+                skip_unreadable=settings.skip_unreadable,
+                allow_duplicates=settings.allow_duplicates,
+                alike=alike,
             )
         except DataError as error:
             where = f"Fold {number} of {len(tables)}: " if len(tables) > 1 else ""

@@ -8,10 +8,11 @@ import pandas as pd
 import torch
 
 from model_aggregation.config import Settings
-from model_aggregation.data.decoding import IMAGE_SUFFIXES
+from model_aggregation.data.decoding import IMAGE_SUFFIXES, reading_rule
 from model_aggregation.data.folder_walk import walk_folder
 from model_aggregation.data.inspection import describe_file
 from model_aggregation.data.loading import image_source
+from model_aggregation.data.pixels import PixelRule
 from model_aggregation.environment import make_fabric
 from model_aggregation.errors import DataError, ResultsError
 from model_aggregation.evaluation.decision import decide
@@ -84,6 +85,11 @@ def load_trained(run: Path) -> TrainedNetwork:
     return TrainedNetwork(network, tuple(facts["classes"]), facts["positive"], cutoff, settings, inference)
 
 
+def pixel_rule(preprocessing: Preprocessing, settings: Settings) -> PixelRule:
+    """Return the rule by which a file becomes the pixels that a network sees."""
+    return replace(preprocessing.pixel_rule(), reading=reading_rule(settings.window, settings.max_pixels))
+
+
 def transforms_path(folder: RunFolder) -> Path:
     """Return where a run keeps its copy of the user's transforms."""
     return folder.path / "transforms.py"
@@ -113,7 +119,8 @@ def predict_folder(
     reporter = reporter or Reporter()
     trained = load_trained(run)
     paths = _image_paths(source)
-    facts = [describe_file(str(path)) for path in paths]
+    rule = reading_rule(trained.settings.window, trained.settings.max_pixels)
+    facts = [describe_file(str(path), rule) for path in paths]
     images = pd.DataFrame(
         {
             "path": [str(path) for path in paths],
@@ -159,7 +166,7 @@ def predict_images(
         return torch.empty(0, len(trained.classes), dtype=torch.float64).numpy()
     settings = trained.settings.model_copy(update={"device": device})
     fabric = make_fabric(settings)
-    rule = trained.network.preprocessing.pixel_rule()
+    rule = pixel_rule(trained.network.preprocessing, settings)
     source = image_source(images, None, rule, transforms=settings.transforms, workers=settings.workers or 0)
     keep_freed_memory()
     inference = replace(trained.inference, batch_size=batch_size or trained.inference.batch_size)

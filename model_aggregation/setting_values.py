@@ -36,6 +36,11 @@ def number_as_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def numbers_as_text(value: Any) -> Any:
+    """Take a list of numbers, as YAML may hold one, for numbers with commas between them."""
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else value
+
+
 def model_and_file(word: str) -> tuple[str, Path]:
     """Take ``MODEL=FILE`` apart; a file whose own path holds a ``=`` is no such pair."""
     model, equals, file = word.partition("=")

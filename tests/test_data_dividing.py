@@ -10,6 +10,7 @@ from command_line import magg  # noqa: F401  (fixture)
 from PIL import Image, ImageEnhance
 from scipy.ndimage import gaussian_filter
 
+import model_aggregation as ma
 from model_aggregation.data.inspection import inspect
 from model_aggregation.data.scan import scan
 from model_aggregation.data.splitting import apply_split
@@ -114,3 +115,27 @@ def test_what_has_no_meaning_is_refused(root: Path, tmp_path: Path, magg) -> Non
     shown = magg("split", root, "--cache-folder", tmp_path / "cache", "--out", tmp_path / "s.csv", expect=1)
     assert "look alike, each like the next" in shown
     assert not (tmp_path / "s.csv").exists()
+
+
+def test_training_divides_as_split_does_and_says_what_it_keeps_together(root: Path, tmp_path: Path, magg) -> None:  # noqa: F811
+    given = {
+        "data": root, "model": "timm:test_resnet", "positive": "cat", "pretrained": False,
+        "log_folder": tmp_path / "log", "cache_folder": tmp_path / "cache",
+    }  # fmt: skip
+    plan = ma.make_plan(**given, seed=3)
+    magg("split", root, "--out", tmp_path / "s.csv", "--seed", 3, "--cache-folder", tmp_path / "cache")
+    rows = read(tmp_path / "s.csv")
+    assert dict(zip(rows["id"], rows["split"], strict=True)) == dict(
+        zip(plan.table.frame["id"], plan.table.frame["split"], strict=True)
+    )
+    assert "60 near duplicates in 20 families kept together" in plan.split_origin
+    folds = ma.make_plan(**given, folds=4)
+    assert "60 near duplicates in 20 families kept together" in folds.split_origin
+    for table in folds.tables:
+        assert (table.frame.groupby(table.frame["id"].map(family))["split"].nunique() == 1).all()
+    apart = ma.make_plan(**given, alike=None)
+    assert "near duplicates" not in apart.split_origin
+    assert (apart.table.frame.groupby(apart.table.frame["id"].map(family))["split"].nunique() > 1).any()
+    apart.table.frame[["id", "split"]].to_csv(tmp_path / "leaking.csv", index=False)
+    leaking = ma.make_plan(**given, split=tmp_path / "leaking.csv")
+    assert "near-duplicate-test" in {finding.kind for finding in leaking.findings}

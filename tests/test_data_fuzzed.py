@@ -4,7 +4,9 @@ import io
 import os
 import random
 import struct
+import subprocess
 import sys
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -15,7 +17,6 @@ from PIL import Image
 
 from model_aggregation.data.inspection import inspect
 from model_aggregation.data.scan import scan
-from model_aggregation.errors import DataError
 
 FORMATS = {"png": "PNG", "jpg": "JPEG", "gif": "GIF", "tif": "TIFF", "webp": "WEBP", "bmp": "BMP", "jp2": "JPEG2000"}
 
@@ -103,16 +104,44 @@ def test_in_processes_as_in_one(tmp_path: Path) -> None:
     assert inspect(table, workers=2).frame.equals(inspect(table, workers=1).frame)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
-def test_files_and_folders_that_may_not_be_read(tmp_path: Path) -> None:
-    odd_names(tmp_path / "dog")
-    locked = tmp_path / "dog" / "[red].png"
-    locked.chmod(0)
-    frame = inspect(scan(tmp_path)).frame.set_index("id")
-    assert frame.loc["dog/[red].png", "error"] == "cannot be read: Permission denied"
-    (tmp_path / "dog").chmod(0)
-    try:
-        with pytest.raises(DataError, match="cannot be listed"):
-            scan(tmp_path)
-    finally:
-        (tmp_path / "dog").chmod(0o700)
+LOCKED_AND_LISTED = """
+import os, sys
+from pathlib import Path
+from model_aggregation.data.inspection import inspect
+from model_aggregation.data.scan import scan
+from model_aggregation.errors import DataError
+
+root = Path(sys.argv[1])
+if os.geteuid() == 0:
+    inspect(scan(root))  # imports everything: Python itself may lie where only root reads
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+frame = inspect(scan(root)).frame.set_index("id")
+print(frame["readable"].sum(), frame.loc["dog/[red].png", "error"])
+(root / "dog").chmod(0)
+try:
+    scan(root)
+except DataError as error:
+    print(error)
+finally:
+    (root / "dog").chmod(0o700)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has other permissions")
+def test_files_and_folders_that_may_not_be_read() -> None:
+    """In a process without rights of its own: root may read everything."""
+    with tempfile.TemporaryDirectory() as folder:  # pytest's folders are closed to others
+        root = Path(folder)
+        named = odd_names(root / "dog")
+        (root / "dog" / "[red].png").chmod(0)
+        if os.geteuid() == 0:
+            for path in (root, root / "dog", *(root / "dog").iterdir()):
+                os.chown(path, 65534, 65534)
+        words = [sys.executable, "-X", "utf8", "-c", LOCKED_AND_LISTED, folder]
+        done = subprocess.run(words, capture_output=True, text=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    first, rest = done.stdout.split("\n", 1)
+    assert first == f"{named - 1} cannot be read: Permission denied"
+    assert "cannot be listed" in rest

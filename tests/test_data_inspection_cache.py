@@ -7,12 +7,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from model_aggregation.data.decoding import ReadingRule
 from model_aggregation.data.inspection import inspect
 from model_aggregation.data.inspection_cache import DATABASE, InspectionCache
+from model_aggregation.data.kept_tables import KeptTables
+from model_aggregation.data.look_alikes import find_look_alikes
 from model_aggregation.data.scan import scan
 from model_aggregation.data.windows import Window
 
@@ -144,3 +147,34 @@ def test_two_processes_may_fill_it_at_once(root: Path, tmp_path: Path) -> None:
     for process in together:
         assert process.communicate()[1] == b""
     assert len(records(tmp_path / "cache")) == 7
+
+
+def test_what_took_long_is_kept_until_what_it_depends_on_changes(tmp_path: Path) -> None:
+    made = []
+
+    def make() -> pd.DataFrame:
+        made.append(len(made))
+        return pd.DataFrame({"i": made, "change": ["", "mirrored", "ü", ""][: len(made)]})
+
+    kept = KeptTables(tmp_path / "kept")
+    first = kept.get([b"ab", b"c"], make)
+    pd.testing.assert_frame_equal(KeptTables(tmp_path / "kept").get([b"ab", b"c"], make), first)
+    assert len(made) == 1
+    assert len(kept.get([b"a", b"bc"], make)) == 2
+    for path in (tmp_path / "kept").iterdir():
+        path.write_bytes(b"damaged")
+    assert len(kept.get([b"ab", b"c"], make)) == 3
+    KeptTables(tmp_path / "kept", most_tables=1).get([b"new"], make)
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+
+
+def test_the_pairs_of_unchanged_pictures_are_kept(root: Path, tmp_path: Path) -> None:
+    with Image.open(root / "cat" / "1.png") as image:
+        image.resize((40, 50)).save(root / "dog" / "copy.png")
+    table, kept = inspect(scan(root), appearance=True), KeptTables(tmp_path / "kept")
+    first = find_look_alikes(table, threshold=0.9, kept=kept)
+    assert len(first.pairs) == 1
+    pd.testing.assert_frame_equal(find_look_alikes(table, threshold=0.9, kept=kept).pairs, first.pairs)
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+    (root / "dog" / "copy.png").unlink()
+    assert find_look_alikes(inspect(scan(root), appearance=True), threshold=0.9, kept=kept).pairs.empty

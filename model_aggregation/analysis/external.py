@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from model_aggregation.analysis.run_sets import (
     shared_images,
 )
 from model_aggregation.config import nearest
+from model_aggregation.data.decoding import reading_rule
 from model_aggregation.data.image_table import ImageTable
 from model_aggregation.data.inspection import inspect
 from model_aggregation.data.scan import Layout, scan
@@ -87,7 +89,8 @@ def evaluate_external(
     with _locked(folder):
         trained = load_trained(folder.path)
         table, part = _scanned(data, trained.classes)
-        table = inspect(table, progress=lambda done, total: reporter.count("reading images", done, total))
+        reading = reading_rule(trained.settings.window, trained.settings.max_pixels)
+        table = inspect(table, progress=partial(reporter.count, "reading images"), rule=reading)
         images = table.frame.assign(split=name)
         _check_images(folder, images, data, trained)
         _check_name_is_free(folder, name, images)

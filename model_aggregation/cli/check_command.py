@@ -14,8 +14,6 @@ def check(
     out: Path | None = None,
     split: Path | None = None,
     image_size: int = 224,
-    window: str | None = None,
-    max_pixels: int | None = None,
     images: DataOptions = DataOptions(),  # noqa: B008  (frozen)
 ) -> int:
     """Find what is wrong with a data set before hours are spent on it.
@@ -33,19 +31,11 @@ def check(
         Table (splits.csv) that says which image is for train, val and test.
     image_size
         Pixels that the model takes; smaller images are found.
-    window
-        CENTRE,WIDTH: the values that become 0 to 255 in DICOM files and in grey images of 16 and 32 bits and floats.
-    max_pixels
-        Most pixels of an image; larger ones are refused as possible decompression bombs. Default: 178956970.
     """
-    from model_aggregation.data.decoding import MOST_PIXELS, ReadingRule
-    from model_aggregation.data.doctor.examination import CheckRule, examine
+    from model_aggregation.data.doctor.examination import examine
     from model_aggregation.data.doctor.page import finding_lines, summary
-    from model_aggregation.data.windows import read_window
 
-    most_pixels = MOST_PIXELS if max_pixels is None else max_pixels
-    reading = ReadingRule(None if window is None else read_window(window), most_pixels)
-    rule = CheckRule(split=split, image_size=image_size, reading=reading, **vars(images))
+    rule = images.check_rule(split=split, image_size=image_size)
     with reporter_for_console().working() as reporter:
         found = examine(data, rule, count=reporter.count)
     for line in finding_lines(found.findings):

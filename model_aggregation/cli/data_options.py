@@ -2,9 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from model_aggregation.data.doctor.examination import CheckRule
 
 Group = Annotated[
     str | None,
@@ -20,6 +23,17 @@ Layout = Annotated[
 Alike = Annotated[
     float,
     Parameter(help="Correlation of thumbnails, 0.5 to 1, from which two pictures count as near duplicates."),
+]
+Window = Annotated[
+    str | None,
+    Parameter(
+        allow_leading_hyphen=True,
+        help="CENTRE,WIDTH: the values that become 0 to 255 in DICOM files and in grey images of 16 and 32 bits and "
+        "floats.",
+    ),
+]
+MaxPixels = Annotated[
+    int, Parameter(help="Most pixels of an image; larger ones are refused as possible decompression bombs.")
 ]
 Workers = Annotated[int | None, Parameter(help="Processes that read images; default: one per core.")]
 CacheFolder = Annotated[
@@ -39,5 +53,16 @@ class DataOptions:
     group: Group = None
     layout: Layout = "auto"
     alike: Alike = 0.95
+    window: Window = None
+    max_pixels: MaxPixels = 178_956_970
     workers: Workers = None
     cache_folder: CacheFolder = None
+
+    def check_rule(self, **own: Any) -> "CheckRule":
+        """Return the rule of an examination with these options and those of one command."""
+        from model_aggregation.data.decoding import reading_rule
+        from model_aggregation.data.doctor.examination import CheckRule
+
+        options = dict(vars(self))
+        reading = reading_rule(options.pop("window"), options.pop("max_pixels"))
+        return CheckRule(**options, **own, reading=reading)

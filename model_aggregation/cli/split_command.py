@@ -50,10 +50,9 @@ def split(
         Another seed gives another split; the same one gives the same on every machine.
     """
     from model_aggregation.data.doctor.dividing import DivisionRule, check_division, divide
-    from model_aggregation.data.doctor.examination import CheckRule
     from model_aggregation.data.doctor.page import finding_lines
 
-    looked_at = CheckRule(**vars(images))
+    looked_at = images.check_rule()
     with reporter_for_console().working() as reporter:
         if check is not None:
             tables, findings = check_division(data, check, looked_at, count=reporter.count)

@@ -40,7 +40,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from model_aggregation.data.dicom import DICOM_SUFFIXES, count_dicom_frames, decode_dicom, is_dicom
-from model_aggregation.data.windows import Window
+from model_aggregation.data.windows import Window, read_window
 from model_aggregation.errors import DataError, SettingsError
 
 Channels = Literal[1, 3]
@@ -101,6 +101,17 @@ class ReadingRule:
 
 
 USUAL_READING = ReadingRule()
+
+
+def reading_rule(window: str | None, most_pixels: int) -> ReadingRule:
+    """Return the rule that the settings ``window`` (``CENTRE,WIDTH``) and ``max_pixels`` ask for.
+
+    Raises
+    ------
+    SettingsError
+        When the window is not two numbers, or the limit is below 2.
+    """
+    return ReadingRule(None if window is None else read_window(window), most_pixels)
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,13 @@ from model_aggregation.data.dicom import is_dicom, patient_of
 from model_aggregation.errors import DataError
 
 RECORD_NUMBERS = ("width", "height", "frames", "bytes", "value_range", "exif_orientation")
+KILLS_DECODER = "kills the decoder: the process that read it died twice, from damage in it or for want of memory"
 _TEXTS = ("mode", "format", "content_hash", "pixel_hash", "dicom_patient", "remark", "error")
 
 
 def describe_file(path: str, rule: ReadingRule = USUAL_READING) -> dict[str, Any]:
     """Return all columns of the inspection for one file; an unreadable file is described, not raised."""
-    row: dict[str, Any] = dict.fromkeys(_TEXTS, "") | dict.fromkeys(RECORD_NUMBERS)
-    row |= dict.fromkeys(APPEARANCE_COLUMNS)
-    row["readable"] = False
+    row = _unreadable()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
@@ -37,6 +36,16 @@ def describe_file(path: str, rule: ReadingRule = USUAL_READING) -> dict[str, Any
             row["error"] = reason.message.removeprefix(f"{path}: ")
     row["remark"] = "; ".join(dict.fromkeys(str(warning.message) for warning in caught))
     return row
+
+
+def describe_killer() -> dict[str, Any]:
+    """Return what :func:`describe_file` would, for a file whose decoder ends the process instead."""
+    return _unreadable() | {"error": KILLS_DECODER}
+
+
+def _unreadable() -> dict[str, Any]:
+    texts: dict[str, Any] = dict.fromkeys(_TEXTS, "")
+    return texts | dict.fromkeys(RECORD_NUMBERS) | dict.fromkeys(APPEARANCE_COLUMNS) | {"readable": False}
 
 
 def _describe_pixels(data: bytes, path: str, rule: ReadingRule) -> dict[str, Any]:

@@ -56,8 +56,8 @@ def pixel_findings(table: ImageTable) -> Iterator[Finding]:
         ("warning", "own-scale", unbounded, "hold 32-bit or float pixels, scaled by the image's own minimum "
          "and maximum unless these lie within 0..65535 or 0..1: brightness may not compare between images"),
         ("warning", "low-contrast", deep & (reached > 0) & (reached < _FEWEST_GREY_LEVELS),
-         f"use fewer than {_FEWEST_GREY_LEVELS} of 256 grey levels once scaled to 8 bits; "
-         "stretch the files to their full range before use"),
+         f"use fewer than {_FEWEST_GREY_LEVELS} of 256 grey levels once scaled to 8 bits; say which values "
+         "they use with --window CENTRE,WIDTH, or stretch the files to their full range"),
         ("warning", "flat", reached == 0, "are of one single colour"),
         ("warning", "frames", rows["frames"] > 1, "hold several frames or pages; only the first is used"),
         ("warning", "aspect", stretched, f"are {_EXTREME_ASPECT} times as long as wide or more, and are squashed to a "

@@ -3,11 +3,12 @@
 import unicodedata
 from collections.abc import Callable, Iterator
 
-from model_aggregation.data.duplicate_findings import exact_duplicates
+from model_aggregation.data.duplicate_findings import exact_duplicates, near_duplicates
 from model_aggregation.data.file_findings import ignored_files, pixel_findings, unreadable_files
 from model_aggregation.data.finding import Finding, sorted_findings
 from model_aggregation.data.grouping import guess_pattern
 from model_aggregation.data.image_table import ImageTable
+from model_aggregation.data.look_alikes import LookAlikes
 from model_aggregation.errors import DataError
 
 TOO_FEW_TO_CONCLUDE = 10
@@ -16,7 +17,11 @@ _IMBALANCED = 10
 
 
 def check(
-    table: ImageTable, *, skip_unreadable: bool = False, allow_duplicates: bool = False
+    table: ImageTable,
+    *,
+    skip_unreadable: bool = False,
+    allow_duplicates: bool = False,
+    alike: LookAlikes | None = None,
 ) -> tuple[ImageTable, list[Finding]]:
     """Judge an inspected and split table: return it with its warnings and notes, or stop.
 
@@ -28,13 +33,15 @@ def check(
         Leave unreadable images out, with a warning, instead of stopping.
     allow_duplicates
         Accept the same pixels in test and in another split, with a warning.
+    alike
+        Near duplicates, which are judged too.
 
     Raises
     ------
     DataError
         With all errors at once, each as one of the ``problems``.
     """
-    findings = list_findings(table, skip_unreadable=skip_unreadable, allow_duplicates=allow_duplicates)
+    findings = list_findings(table, skip_unreadable=skip_unreadable, allow_duplicates=allow_duplicates, alike=alike)
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         plural = "s stand" if len(errors) > 1 else " stands"
@@ -42,11 +49,19 @@ def check(
     return table, findings
 
 
-def list_findings(table: ImageTable, *, skip_unreadable: bool = False, allow_duplicates: bool = False) -> list[Finding]:
+def list_findings(
+    table: ImageTable,
+    *,
+    skip_unreadable: bool = False,
+    allow_duplicates: bool = False,
+    alike: LookAlikes | None = None,
+) -> list[Finding]:
     """Return every finding of an inspected and split table, errors first. See :func:`check`."""
     if not table.inspected:
         raise ValueError("inspect the table before checking it")
     findings = [*unreadable_files(table, skip=skip_unreadable), *exact_duplicates(table, allowed=allow_duplicates)]
+    if alike is not None:
+        findings.extend(near_duplicates(table, alike))
     rules: list[Callable[[ImageTable], Iterator[Finding]]] = [
         _identities, _classes, _class_sizes, _splits, _classes_in_splits, _groups, _test_sizes,
         pixel_findings, ignored_files,

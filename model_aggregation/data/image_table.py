@@ -114,6 +114,10 @@ class ImageTable:
         """Return the same images with no split, such as all folds have in common."""
         return replace(self, frame=self.frame.assign(split=""))
 
+    def without_appearance(self) -> "ImageTable":
+        """Return the same images without ``APPEARANCE_COLUMNS``, which nothing needs once near duplicates are known."""
+        return replace(self, frame=self.frame.drop(columns=list(APPEARANCE_COLUMNS), errors="ignore"))
+
     def fingerprint(self) -> str:
         """Return a SHA-256 that changes when an image, a name, a label, a split or a group changes.
 

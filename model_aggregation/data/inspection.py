@@ -13,7 +13,7 @@ import PIL
 
 from model_aggregation.data.appearance import APPEARANCE_COLUMNS
 from model_aggregation.data.decoding import USUAL_READING, ReadingRule
-from model_aggregation.data.description import RECORD_NUMBERS, describe_file
+from model_aggregation.data.description import KILLS_DECODER, RECORD_NUMBERS, describe_file, describe_killer
 from model_aggregation.data.finding import Finding
 from model_aggregation.data.findings import check, list_findings
 from model_aggregation.data.image_cache import default_cache_folder
@@ -54,11 +54,6 @@ def inspect(
         How files are read.
     appearance
         Fill ``APPEARANCE_COLUMNS`` too.
-
-    Raises
-    ------
-    DataError
-        When a reading process dies, which a broken decoder can cause.
     """
     wanted = (*INSPECTION_COLUMNS, *(APPEARANCE_COLUMNS if appearance else ()))
     paths = table.frame["path"].tolist()
@@ -90,9 +85,16 @@ def _records(
         describe = partial(describe_file, rule=rule)
         fresh: list[tuple[str, FileState, dict[str, Any]]] = []
         try:
-            described = map_files(describe, unknown, files=len(unknown), workers=workers, chunksize=_FILES_PER_TASK)
+            described = map_files(
+                describe,
+                unknown,
+                files=len(set(paths)),  # a file that kills is never known: where it did, it is read in processes again
+                workers=workers,
+                killed=lambda _: describe_killer(),
+                chunksize=_FILES_PER_TASK,
+            )
             for path, record in zip(unknown, described, strict=True):
-                if path in states:
+                if path in states and record["error"] != KILLS_DECODER:  # memory may suffice the next time
                     fresh.append((path, states[path], record))
                 if store is not None and len(fresh) >= _FILES_PER_WRITE:
                     store.add(fresh)

@@ -196,7 +196,8 @@ class _Files(torch.utils.data.Dataset[Tensor]):
         if self._transform is None:
             self._transform = load_transforms(self.images.transforms)[self.name]  # type: ignore[assignment]
         with _own_random_numbers(self.seed, position):
-            result = self._transform(open_image(Path(path), channels=rule.channels))  # type: ignore[misc]
+            image = open_image(Path(path), channels=rule.channels, rule=rule.reading)
+            result = self._transform(image)  # type: ignore[misc]
         if not isinstance(result, Tensor) or result.ndim != 3:
             raise DataError(
                 f"transforms: '{self.name}' in {self.images.transforms} must return a tensor (channels, height, "

@@ -2,7 +2,11 @@
 
 Each picture is compared by its 16×16 grey thumbnail without its mean and contrast. The direction that the pictures of
 the data set share most, such as the outline of a chest, is taken off first, and two pictures are alike when what
-remains correlates by the threshold or more. Pictures of 30 pixels that were made smaller are found half of the time.
+remains correlates by the threshold or more.
+
+What it does not know: pictures turned or upside down are not looked for, and cropped ones are mostly missed (found: a
+quarter of those that lost 2 % on two sides). Pictures of 30 to 50 pixels that were made smaller are found half of the
+time. ``benchmarks/doctor.py`` measures all this.
 
 Not every pair is compared. Each picture gets 32 short codes, the signs of random projections (Charikar 2002), and only
 neighbours in the sorted codes are candidates: of pairs that just reach 0.95 a few in a hundred are missed, closer ones
@@ -19,6 +23,7 @@ from scipy.sparse.csgraph import connected_components
 
 from model_aggregation.data.appearance import THUMBNAIL_PX
 from model_aggregation.data.image_table import LOOK_ALIKE, ImageTable
+from model_aggregation.data.kept_tables import KeptTables
 from model_aggregation.errors import SettingsError
 
 ALIKE = 0.95
@@ -29,9 +34,11 @@ _CODES = 32
 _NEIGHBOURS = 12  # in the sorted order of a code
 _FEWEST_FOR_COMMON = 20  # pictures: of fewer, what they share is made of the very ones compared
 _ROWS_AT_ONCE = 20_000
+_FORMAT = 1  # of what is kept: another number, and the pairs are looked for again
+_NOT_KEPT = KeptTables()
 _CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "": lambda pictures: pictures,
-    "inverted": lambda pictures: -pictures,
+    "inverted": lambda pictures: 255 - pictures,
     "mirrored": lambda pictures: pictures[:, :, ::-1],
 }
 
@@ -48,8 +55,10 @@ class LookAlikes:
     threshold: float
 
 
-def find_look_alikes(table: ImageTable, *, threshold: float = ALIKE) -> LookAlikes:
+def find_look_alikes(table: ImageTable, *, threshold: float = ALIKE, kept: KeptTables = _NOT_KEPT) -> LookAlikes:
     """Return the near duplicates in a table that was inspected with ``appearance``; exact duplicates are one picture.
+
+    ``kept``: where the pairs of pictures that have not changed are taken from.
 
     Raises
     ------
@@ -61,7 +70,9 @@ def find_look_alikes(table: ImageTable, *, threshold: float = ALIKE) -> LookAlik
     rows = table.readable().drop_duplicates("pixel_hash").sort_values("id")
     thumbnails = _thumbnails(rows)
     varied = np.flatnonzero(thumbnails.reshape(len(rows), -1).std(axis=1) > 0)
-    found = _pairs(thumbnails[varied], threshold)
+    thumbnails = thumbnails[varied]
+    key = (f"look-alikes {_FORMAT} {threshold!r}".encode(), thumbnails.tobytes())
+    found = kept.get(key, lambda: _pairs(thumbnails, threshold))
     hashes = rows["pixel_hash"].to_numpy()[varied]
     found.insert(0, "second", hashes[found.pop("j")])
     found.insert(0, "first", hashes[found.pop("i")])
@@ -87,28 +98,39 @@ def _thumbnails(rows: pd.DataFrame) -> np.ndarray:
 
 def _pairs(thumbnails: np.ndarray, threshold: float) -> pd.DataFrame:
     """Return positions ``i`` < ``j``, ``similarity`` and ``change``; for each pair the change that fits best."""
-    plain = _normalised(thumbnails.reshape(len(thumbnails), -1).astype(np.float32))
-    common = _common(plain)
-    own = _normalised(plain - (plain @ common) @ common.T)
-    pictures = plain.reshape(thumbnails.shape)
-    found = [pd.DataFrame({"i": [], "j": [], "similarity": [], "change": []})]
-    if len(plain) > 1:
+    found = [pd.DataFrame({"i": [], "j": [], "similarity": [], "change": []}).astype({"change": str})]
+    if len(thumbnails) > 1:
+        common = _common(thumbnails)
+        own = _own_parts(thumbnails, common)
         projections = _Projections.of(own)
         coordinates = own @ projections.basis
         codes = projections.codes(coordinates)
         for change, apply in _CHANGES.items():
-            changed = own
-            if change:
-                changed = np.ascontiguousarray(apply(pictures)).reshape(plain.shape)
-                changed -= (changed @ common) @ common.T
-                changed = _normalised(changed)
-            others = changed @ projections.basis if change else coordinates
+            view = _View(thumbnails, common, apply)
+            others = view.coordinates(projections.basis) if change else coordinates
             other_codes = projections.codes(others) if change else codes
             candidates = _candidates((coordinates, codes), (others, other_codes), threshold)
-            found.append(_alike(own, changed, candidates, threshold).assign(change=change))
+            found.append(_alike(own, view, candidates, threshold).assign(change=change))
     pairs = pd.concat([part for part in found if len(part)] or found)
     pairs = pairs.sort_values(["i", "j", "similarity"], kind="stable").drop_duplicates(["i", "j"], keep="last")
     return pairs.astype({"i": int, "j": int}).reset_index(drop=True)
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """All pictures with one change, worked out a part at a time: whole, they would take 1 KB each."""
+
+    thumbnails: np.ndarray
+    common: np.ndarray
+    apply: Callable[[np.ndarray], np.ndarray]
+
+    def own_parts(self, rows: np.ndarray | slice) -> np.ndarray:
+        """Return (n, D) of the pictures in ``rows``."""
+        return _own_parts(self.apply(self.thumbnails[rows]), self.common)
+
+    def coordinates(self, basis: np.ndarray) -> np.ndarray:
+        """Return (N, 48) in a basis."""
+        return np.concatenate([self.own_parts(rows) @ basis for rows in _slices(len(self.thumbnails))])
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,10 +159,21 @@ class _Projections:
         return np.stack([(sign @ weights).astype(np.int32) for sign in signs])
 
 
-def _common(plain: np.ndarray) -> np.ndarray:
+def _common(thumbnails: np.ndarray) -> np.ndarray:
     """Return the direction (D, 1) that the pictures of a data set share most; without columns of few pictures."""
-    count = int(len(plain) >= _FEWEST_FOR_COMMON)
-    return np.linalg.eigh(plain.T @ plain)[1][:, plain.shape[1] - count :]
+    count = int(len(thumbnails) >= _FEWEST_FOR_COMMON)
+    parts = (_normalised(thumbnails[rows]) for rows in _slices(len(thumbnails)))
+    together = sum(part.T @ part for part in parts)
+    return np.linalg.eigh(together)[1][:, len(together) - count :]
+
+
+def _own_parts(thumbnails: np.ndarray, common: np.ndarray) -> np.ndarray:
+    """Return pictures (N, 16, 16) without mean, contrast and the common direction, (N, D) float32 of length 1."""
+    own = np.empty((len(thumbnails), len(common)), dtype=np.float32)
+    for rows in _slices(len(thumbnails)):
+        plain = _normalised(thumbnails[rows])
+        own[rows] = _normalised(plain - (plain @ common) @ common.T)
+    return own
 
 
 def _candidates(
@@ -159,12 +192,12 @@ def _candidates(
     return np.unique(np.concatenate(kept), axis=0)
 
 
-def _alike(own: np.ndarray, changed: np.ndarray, candidates: np.ndarray, threshold: float) -> pd.DataFrame:
+def _alike(own: np.ndarray, view: _View, candidates: np.ndarray, threshold: float) -> pd.DataFrame:
     """Return the pairs of a changed and an unchanged picture whose correlation reaches the threshold."""
     parts = [np.empty((0, 3))]
     for start in range(0, len(candidates), _ROWS_AT_ONCE):
         i, j = candidates[start : start + _ROWS_AT_ONCE].T
-        similarity = np.einsum("nd,nd->n", changed[i], own[j])
+        similarity = np.einsum("nd,nd->n", view.own_parts(i), own[j])
         parts.append(np.column_stack([np.minimum(i, j), np.maximum(i, j), similarity])[similarity >= threshold])
     return pd.DataFrame(np.concatenate(parts), columns=["i", "j", "similarity"])
 
@@ -184,9 +217,14 @@ def _neighbours(codes: np.ndarray, other_codes: np.ndarray) -> Iterator[np.ndarr
         yield np.column_stack([np.where(is_other, first, second) // 2, np.where(is_other, second, first) // 2])
 
 
-def _normalised(vectors: np.ndarray) -> np.ndarray:
-    """Take the mean off each row (N, D) of an own array and bring it to length 1; a row of one value becomes zeros."""
-    vectors -= vectors.mean(axis=1, keepdims=True)  # in place: a hundred thousand pictures take 100 MB
+def _normalised(pictures: np.ndarray) -> np.ndarray:
+    """Return float32 rows (N, D) without mean and of length 1; a row of one value becomes zeros."""
+    vectors = pictures.reshape(len(pictures), -1).astype(np.float32)
+    vectors -= vectors.mean(axis=1, keepdims=True)
     lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]
     vectors /= np.where(lengths > 0, lengths, 1)
     return vectors
+
+
+def _slices(count: int) -> Iterator[slice]:
+    return (slice(start, start + _ROWS_AT_ONCE) for start in range(0, count, _ROWS_AT_ONCE))

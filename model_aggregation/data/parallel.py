@@ -1,23 +1,34 @@
-"""Reading many files at once: in worker processes when there are many, in this process when there are few."""
+"""Reading many files at once: in worker processes when there are many, in this process when there are few.
+
+A decoder that crashes takes its process along. In worker processes that costs the task at which it happens, and
+nothing else; in this process, where few files are read, it cannot be caught.
+"""
 
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from typing import TypeVar
-
-from model_aggregation.errors import DataError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 _FEWEST_FILES_FOR_PROCESSES = 200
 _MOST_WORKERS = 16
+# spawn everywhere, so that Linux behaves as Windows and no lock of a thread is copied into a child
+_CONTEXT = multiprocessing.get_context("spawn")
 
 
 def map_files(
-    function: Callable[[Task], Result], tasks: Sequence[Task], *, files: int, workers: int | None, chunksize: int = 1
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    *,
+    files: int,
+    workers: int | None,
+    killed: Callable[[Task], Result],
+    chunksize: int = 1,
 ) -> Iterator[Result]:
     """Yield ``function(task)`` for each task, in order.
 
@@ -29,28 +40,42 @@ def map_files(
         Number of files behind the tasks; up to 200 are read in this process.
     workers
         Processes, default: the processor cores that may be used, at most 16.
+    killed
+        What to yield for a task that kills its process each time it is tried, or to raise.
     chunksize
         Tasks that a process takes at once.
-
-    Raises
-    ------
-    DataError
-        When a reading process dies, which a broken decoder can cause.
     """
     workers = min(usable_cores() if workers is None else max(1, workers), _MOST_WORKERS)
     if workers == 1 or files <= _FEWEST_FILES_FOR_PROCESSES:
         yield from map(function, tasks)
         return
-    # spawn everywhere, so that Linux behaves as Windows and no lock of a thread is copied into a child
-    context = multiprocessing.get_context("spawn")
-    try:
-        with ProcessPoolExecutor(workers, mp_context=context) as pool:
-            yield from pool.map(function, tasks, chunksize=chunksize)
-    except BrokenProcessPool as reason:
-        raise DataError(
-            "A process that read images died, perhaps from a damaged file or for want of memory; "
-            "read them in one process (--workers 1) to see at which file."
-        ) from reason
+    done = 0
+    while done < len(tasks):
+        try:
+            with ProcessPoolExecutor(workers, mp_context=_CONTEXT) as pool:
+                for result in pool.map(function, tasks[done:], chunksize=chunksize):
+                    yield result
+                    done += 1
+        except BrokenProcessPool:  # by one of those in work, probably
+            suspects = tasks[done : done + 2 * workers * chunksize]
+            for result in map_alone(function, suspects, killed=killed):
+                yield result
+                done += 1
+
+
+def map_alone(
+    function: Callable[[Task], Result], tasks: Sequence[Task], *, killed: Callable[[Task], Result]
+) -> Iterator[Result]:
+    """Yield ``function(task)`` for each task in one other process, a new one after each task that kills it."""
+    with ExitStack() as stack:
+        pool = stack.enter_context(ProcessPoolExecutor(1, mp_context=_CONTEXT))
+        for task in tasks:
+            try:
+                result = pool.submit(function, task).result()
+            except BrokenProcessPool:
+                pool = stack.enter_context(ProcessPoolExecutor(1, mp_context=_CONTEXT))
+                result = killed(task)
+            yield result
 
 
 def usable_cores() -> int:

@@ -7,7 +7,16 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from model_aggregation.data.decoding import MOST_PIXELS, DecodedImage, decode_bytes, read_bytes, reduction, resize_image
+from model_aggregation.data.decoding import (
+    MOST_PIXELS,
+    USUAL_READING,
+    DecodedImage,
+    ReadingRule,
+    decode_bytes,
+    read_bytes,
+    reduction,
+    resize_image,
+)
 from model_aggregation.errors import DataError
 
 _REDUCED_AT_LEAST = 2
@@ -23,7 +32,7 @@ class PixelRule:
 
     ``resize`` is ``squash`` (width and height brought to the square, each by its own factor), ``crop`` (the shorter
     side brought to ``shorter_side`` pixels, then the square in the middle is taken) or ``pad`` (the longer side brought
-    to the square, the rest filled with :data:`PADDING`, the image in the middle).
+    to the square, the rest filled with :data:`PADDING`, the image in the middle). ``reading``: how the file is read.
     """
 
     image_size: int
@@ -31,6 +40,7 @@ class PixelRule:
     interpolation: str
     resize: str = "squash"
     shorter_side: int | None = None
+    reading: ReadingRule = USUAL_READING
 
     @property
     def key(self) -> str:
@@ -67,12 +77,13 @@ def decode_to_rules(path: str, rules: Sequence[PixelRule]) -> list[np.ndarray]:
         When the file cannot be read whole, or is too long and thin to be cropped.
     """
     data = read_bytes(path)
-    decoded: dict[tuple[int, int], DecodedImage] = {}
+    decoded: dict[tuple[int, int, ReadingRule], DecodedImage] = {}
     pixels = []
     for rule in rules:
-        how = (rule.channels, rule.reduction_of(data))
+        how = (rule.channels, rule.reduction_of(data), rule.reading)
         if how not in decoded:
-            decoded[how] = decode_bytes(data, path, channels=how[0], reduced=how[1])  # type: ignore[arg-type]
+            channels, reduced, reading = how
+            decoded[how] = decode_bytes(data, path, channels=channels, reduced=reduced, rule=reading)  # type: ignore[arg-type]
         image = _to_square(decoded[how], path, rule)
         pixels.append(np.array(image, dtype=np.uint8).reshape(rule.image_size, rule.image_size, rule.channels))
     return pixels

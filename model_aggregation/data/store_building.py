@@ -8,12 +8,14 @@ import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from model_aggregation.data.parallel import map_files
+from model_aggregation.data.parallel import map_alone, map_files
 from model_aggregation.data.pixels import PixelRule, decode_to_rules
+from model_aggregation.errors import DataError
 from model_aggregation.files import reserve
 
 CHUNK = 64
@@ -81,7 +83,8 @@ def fill(
     Raises
     ------
     DataError
-        When a file cannot be read; the chunks before it stay for the next attempt.
+        When a file cannot be read or kills the process that decodes it; the chunks before it stay for the next
+        attempt.
     """
     marks = [build.begin() for build in builds]
     chunks = []
@@ -91,7 +94,8 @@ def fill(
             chunks.append(_Chunk(number, tuple(files[start : start + CHUNK]), lacking))
     total = sum(len(chunk.files) for chunk in chunks)
     done = 0
-    for chunk, checksums in zip(chunks, map_files(_write, chunks, files=total, workers=workers), strict=True):
+    written = map_files(_write, chunks, files=total, workers=workers, killed=_name_killer)
+    for chunk, checksums in zip(chunks, written, strict=True):
         for build, checksum in zip(chunk.builds, checksums, strict=True):
             mark = marks[list(builds).index(build)]
             mark[chunk.number] = checksum
@@ -111,6 +115,23 @@ def _write(chunk: _Chunk) -> list[int]:
     for array in arrays:
         array.flush()
     return [checksum(array, chunk.number) | _DONE for array in arrays]
+
+
+def _name_killer(chunk: _Chunk) -> list[int]:
+    """Raise the error about a chunk whose decoding ends the process, with the files that do it."""
+    rules = [build.rule for build in chunk.builds]
+    decoded = map_alone(partial(_can_be_decoded, rules), chunk.files, killed=lambda _: False)
+    killers = [file for file, sound in zip(chunk.files, decoded, strict=True) if not sound]
+    raise DataError(
+        "A process that decoded images died, from a damaged file or for want of memory; what was decoded before is "
+        "kept. Repair or remove these files, then start again:",
+        killers or [f"one of {chunk.files[0]} … {chunk.files[-1]}, though none does so alone: there is little memory"],
+    )
+
+
+def _can_be_decoded(rules: Sequence[PixelRule], file: str) -> bool:
+    decode_to_rules(file, rules)
+    return True
 
 
 def checksum(pixels: np.ndarray, chunk: int) -> int:

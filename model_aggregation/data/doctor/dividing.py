@@ -4,10 +4,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from model_aggregation.data.doctor.examination import CheckRule, Count, inspected
-from model_aggregation.data.duplicate_findings import near_duplicates
 from model_aggregation.data.finding import Finding, sorted_findings
 from model_aggregation.data.findings import list_findings
 from model_aggregation.data.image_table import LOOK_ALIKE, ImageTable
+from model_aggregation.data.kept_tables import default_kept
 from model_aggregation.data.look_alikes import LookAlikes, find_look_alikes, mark_look_alikes
 from model_aggregation.data.splitting import FoldRule, SplitRule, apply_split, repeated_fold_tables, split_images
 from model_aggregation.errors import DataError, SettingsError
@@ -68,24 +68,44 @@ def check_division(
     return {"": divided}, _findings([divided], alike)
 
 
-def _with_look_alikes(table: ImageTable, images: CheckRule) -> tuple[ImageTable, LookAlikes]:
-    alike = find_look_alikes(table, threshold=images.alike)
+def keep_together(table: ImageTable, alike: LookAlikes) -> ImageTable:
+    """Return a table whose near duplicates no split will part, however it is drawn.
+
+    Raises
+    ------
+    DataError
+        When so many images are joined, each like the next, that they are hardly copies of one another.
+    """
     marked = mark_look_alikes(table, alike)
     sizes = marked.frame[LOOK_ALIKE].value_counts()
     if len(sizes) and sizes.iloc[0] > max(20, _LARGEST_FAMILY * len(marked.frame)):
         raise DataError(
             f"{sizes.iloc[0]} of {len(marked.frame)} images look alike, each like the next, and would all lie in one "
-            f"split. If they do not show the same thing, say so with a stricter --alike than {images.alike:g}, such as "
-            "0.99; if they do, give their groups with --group."
+            f"split. If they do not show the same thing, say so with a stricter --alike than {alike.threshold:g}, such "
+            "as 0.99; if they do, give their groups with --group."
         )
-    return marked, alike
+    return marked
+
+
+def words_of_kept(table: ImageTable) -> str:
+    """Say how many near duplicates a table keeps together, and how many groups become one with another by that."""
+    rows = table.frame[table.frame[LOOK_ALIKE].notna()]
+    families = rows.groupby(LOOK_ALIKE)["group"]
+    across = rows[families.transform("nunique") > 1]["group"].nunique()
+    joined = f", which joins {across} groups to others" if across else ""
+    return f"{len(rows)} near duplicates in {families.ngroups} families kept together{joined}"
+
+
+def _with_look_alikes(table: ImageTable, images: CheckRule) -> tuple[ImageTable, LookAlikes]:
+    alike = find_look_alikes(table, threshold=images.alike, kept=default_kept(images.cache_folder))
+    return keep_together(table, alike), alike
 
 
 def _findings(tables: list[ImageTable], alike: LookAlikes) -> list[Finding]:
     """Return each finding once; of several folds with the number of folds it concerns."""
     found: dict[Finding, int] = {}
     for table in tables:
-        for finding in [*list_findings(table, skip_unreadable=True), *near_duplicates(table, alike)]:
+        for finding in list_findings(table, skip_unreadable=True, alike=alike):
             found[finding] = found.get(finding, 0) + 1
     return sorted_findings(
         finding if number == len(tables) else replace(finding, message=f"in {number} folds: {finding.message}")

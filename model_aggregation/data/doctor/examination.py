@@ -11,12 +11,12 @@ from model_aggregation.data.decoding import USUAL_READING, ReadingRule
 from model_aggregation.data.doctor.page import page
 from model_aggregation.data.doctor.shortcuts import Shortcuts, find_shortcuts, shortcut_findings
 from model_aggregation.data.doctor.statistics import split_findings, statistics
-from model_aggregation.data.duplicate_findings import near_duplicates
 from model_aggregation.data.file_findings import small_images
 from model_aggregation.data.finding import Finding, findings_table, sorted_findings
 from model_aggregation.data.findings import list_findings
 from model_aggregation.data.image_table import ImageTable
 from model_aggregation.data.inspection import default_cache, inspect
+from model_aggregation.data.kept_tables import default_kept
 from model_aggregation.data.look_alikes import ALIKE, LookAlikes, find_look_alikes
 from model_aggregation.data.scan import Layout, scan
 from model_aggregation.data.splitting import apply_split
@@ -105,13 +105,13 @@ def examine(data: Path, rule: CheckRule, *, count: Count | None = None) -> Exami
         table = apply_split(table, rule.split)
     count_step = count or _no_count
     count_step("looking for near duplicates and shortcuts", 0, 3)
-    alike = find_look_alikes(table, threshold=rule.alike)
+    kept = default_kept(rule.cache_folder)
+    alike = find_look_alikes(table, threshold=rule.alike, kept=kept)
     count_step("looking for near duplicates and shortcuts", 1, 3)
-    shortcuts = find_shortcuts(table)
+    shortcuts = find_shortcuts(table, kept=kept)
     count_step("looking for near duplicates and shortcuts", 2, 3)
     findings = [
-        *(found for found in list_findings(table) if table.presplit or found.kind != "no-split"),
-        *near_duplicates(table, alike),
+        *(found for found in list_findings(table, alike=alike) if table.presplit or found.kind != "no-split"),
         *shortcut_findings(shortcuts),
         *split_findings(table),
         *small_images(table, rule.image_size),

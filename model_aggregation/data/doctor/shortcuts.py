@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import sklearn
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -22,7 +23,11 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from model_aggregation.data.finding import Finding
 from model_aggregation.data.image_table import ImageTable
+from model_aggregation.data.kept_tables import KeptTables
 
+_COLUMNS = ["feature", "label", "auc", "n", "limit"]
+_NOT_KEPT = KeptTables()
+_FORMAT = 1  # of what is kept: another number, and the AUCs are computed again
 _FOLDS = 5
 _MOST_IMAGES = 10_000
 _MOST_CLASSES = 50
@@ -52,17 +57,22 @@ class Shortcuts:
     reason: str = ""
 
 
-def find_shortcuts(table: ImageTable) -> Shortcuts:
-    """Return how well trivial features predict the classes of a table that was inspected with ``appearance``."""
+def find_shortcuts(table: ImageTable, *, kept: KeptTables = _NOT_KEPT) -> Shortcuts:
+    """Return how well trivial features predict the classes of a table that was inspected with ``appearance``.
+
+    ``kept``: where the result for features that have not changed is taken from.
+    """
     rows = _sampled(table.readable())
-    empty = pd.DataFrame(columns=["feature", "label", "auc", "n", "limit"])
+    empty = pd.DataFrame(columns=_COLUMNS)
     if rows["label"].nunique() < 2:
         return Shortcuts(empty, f"fewer than two classes have {_FEWEST_PER_CLASS} readable images")
     units = rows["group"].where(rows["group"] != "", rows["pixel_hash"])
     if units.groupby(rows["label"]).nunique().min() < _FOLDS:
         return Shortcuts(empty, f"a class has fewer than {_FOLDS} groups, too few to leave out one fifth in turn")
-    parts = [_aucs(name, features, rows["label"], units) for name, features in _features(rows).items()]
-    return Shortcuts(pd.concat([part for part in parts if len(part)] or [empty], ignore_index=True))
+    features = _features(rows)
+    key = [f"shortcuts {_FORMAT} {sklearn.__version__}".encode(), "\0".join([*rows["label"], *units]).encode()]
+    key += [part for name, values in features.items() for part in (name.encode(), values.tobytes())]
+    return Shortcuts(kept.get(key, lambda: _all_aucs(features, rows["label"], units)))
 
 
 def shortcut_findings(shortcuts: Shortcuts) -> Iterator[Finding]:
@@ -117,6 +127,11 @@ def _features(rows: pd.DataFrame) -> dict[str, np.ndarray]:
 def _indicators(column: pd.Series) -> pd.DataFrame:
     frequent = column.value_counts().index[:_MOST_KINDS]
     return pd.DataFrame({str(kind): (column == kind).astype(float) for kind in frequent}, index=column.index)
+
+
+def _all_aucs(features: dict[str, np.ndarray], labels: pd.Series, units: pd.Series) -> pd.DataFrame:
+    parts = [_aucs(name, values, labels, units) for name, values in features.items()]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_COLUMNS)
 
 
 def _aucs(feature: str, values: np.ndarray, labels: pd.Series, units: pd.Series) -> pd.DataFrame:
