@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 FROZEN, FULL = 3, 1
-COLUMNS = {"wall_ratio": 11, "cpu_ratio": 11, "plain_wall": 12, "ours_wall": 11, "plain_auc": 11, "ours_auc": 10}
+COLUMNS = {"wall_ratio": 12, "cpu_ratio": 11, "plain_wall": 12, "ours_wall": 11, "plain_auc": 11, "ours_auc": 10}
 PHASES = ("decode", "frozen none", "frozen flips", "full", "test", "whole direct", "whole stored")
 
 
@@ -353,7 +353,8 @@ def run_all(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
             "threads": arguments.threads, "batch": arguments.batch}  # fmt: skip
     rows = []
     print(
-        f"{'phase':14}{'model':22}{'ratio':>7}{'plain s':>9}{'ours s':>9}{'AUC plain':>11}{'AUC ours':>10}", flush=True
+        f"{'phase':14}{'model':20}" + "".join(f"{key.replace('_', ' '):>{width}}" for key, width in COLUMNS.items()),
+        flush=True,
     )
     for phase in arguments.phases:
         alone = not phase.startswith("whole") and phase != "decode"

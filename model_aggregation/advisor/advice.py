@@ -199,7 +199,7 @@ class _Sample:
     @classmethod
     def of(cls, plan: Plan, most: int, reporter: Reporter) -> "_Sample":
         rows = sampled(plan.table.part("train"), most)
-        rules = list(dict.fromkeys(pixel_rule(run.preprocessing) for run in plan.runs))
+        rules = list(dict.fromkeys(pixel_rule(run.preprocessing, run.settings) for run in plan.runs))
         started, decoded = time.perf_counter(), []
         for number, path in enumerate(rows["path"]):
             decoded.append(decode_to_rules(path, rules))
@@ -233,7 +233,7 @@ def _measured(plan: Plan, runs: tuple[RunPlan, ...], sample: _Sample, reporter: 
         candidate = replace(candidate, memory_bytes=training_bytes(network, run.settings, device))
         features = features_of(
             network,
-            sample.source(pixel_rule(run.preprocessing)),
+            sample.source(pixel_rule(run.preprocessing, run.settings)),
             device,
             told=lambda done, total: reporter.count(f"features of {run.model}", done, total),
         )
