@@ -1,6 +1,7 @@
 """The page that compares runs: its numbers against the report, scikit-learn and the binomial; then in a browser."""
 
 import os
+import shutil
 from pathlib import Path
 from urllib.parse import quote, unquote
 
@@ -232,3 +233,15 @@ def test_nothing_sticks_out(new_page, address, locale, scheme, width):  # noqa: 
     page.wait_for_selector("#compare-differences table")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert ("モデルの比較" if locale == "ja-JP" else "Compare models") in page.inner_text("h1")
+
+
+def test_runs_without_settings_of_this_program_are_named(log, reader, tmp_path):
+    copied = tmp_path / "log"
+    shutil.copytree(log, copied)
+    first, second = (RunFolder(copied / GROUP / run) for run in RUNS[:2])
+    first.settings_yaml.unlink()
+    second.settings_yaml.write_text("ss_label: [ng, ok]\n", encoding="utf-8")
+    comparing = Comparing(LogReader(copied, cache_folder=tmp_path / "cache"))
+    with pytest.raises(ResultsError, match=f"none that this program wrote: {RUNS[1]}, {RUNS[0]}") as found:
+        comparing.differences(GROUP, RUNS[:2], RUNS[1])
+    assert "compared by their curves and images below" in str(found.value)

@@ -254,3 +254,42 @@ def test_an_address_of_no_group_says_so(new_page, viewer_address):  # noqa: F811
     page = new_page()
     shown(page, f"{viewer_address}group/nothing")
     assert "There is no group 'nothing'" in page.inner_text("#page")
+
+
+def test_the_figures_follow_the_finished_runs_and_only_them(tmp_path, new_page):  # noqa: F811
+    log = tmp_path / "log"
+    make_run(log / "g" / "g_a", model="a")
+    index = Index(log)
+    index.rebuild()
+    RunFolder(log / "g" / "g_b").write_environment({"model": "b"})
+    write_images(log / "g")
+    forest = "document.querySelector('[id*=group-forest] .js-plotly-plot')"
+    with running_viewer(log, cache=tmp_path / "cache") as address:
+        page = new_page()
+        with run_lock(log, "g", "g_b"):
+            index.set_state("g_b", "g", "running", model="b")
+            shown(page, f"{address}group/g")
+            page.wait_for_selector("[id*=group-forest] .main-svg")
+            page.evaluate(f"{forest}.dataset.kept = 'yes'")
+            RunFolder(log / "g" / "g_b").status_txt.write_text("epoch 1/9\n", encoding="utf-8")
+            page.wait_for_selector("#group-summary:has-text('epoch 1/9')", timeout=15000)
+            assert page.evaluate(f"{forest}.dataset.kept") == "yes"
+        make_run(log / "g" / "g_b", model="b", seed=1)
+        index.rebuild()
+        page.wait_for_selector("[id*=group-forest] :text('b')", timeout=15000)
+        assert page.evaluate(f"{forest}.dataset.kept") is None
+
+
+def test_a_run_that_the_index_does_not_know_is_shown_as_such(tmp_path, new_page):  # noqa: F811
+    log = tmp_path / "log"
+    make_run(log / "g" / "g_a", model="a")
+    Index(log).rebuild()
+    make_run(log / "g" / "g_b", model="b", seed=1)
+    make_run(log / "alone", model="b")
+    with running_viewer(log, cache=tmp_path / "cache") as address:
+        page = new_page(locale="ja-JP")
+        shown(page, address)
+        assert page.inner_text("#page").count("インデックス外") == 2
+        assert "2件の実行がインデックスにありません（alone, g_b）。" in page.inner_text("#page")
+        shown(page, f"{address}group/g")
+        assert "インデックス外" in row_of(page, "g_b")

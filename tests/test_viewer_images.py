@@ -22,7 +22,7 @@ from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.viewer.context import Context
 from model_aggregation.viewer.pages.images import close_look
 from model_aggregation.viewer.pages.images.choices import GALLERY_PAGE, Place
-from model_aggregation.viewer.reading import LogReader
+from model_aggregation.viewer.reading import LogReader, Mark
 
 GROUP = "部品"
 RUN, OTHER = f"{GROUP}_resnet18", f"{GROUP}_vgg11"
@@ -372,3 +372,18 @@ def test_nothing_sticks_out(new_page, address, view, width, locale):  # noqa: F8
     shown(page, f"{address}?view={view}&of=p0&from=0.1")
     page.wait_for_selector("#images-root[data-view]")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_single_marks_are_taken_away_also_of_runs_that_are_gone(opened, log):
+    reader = LogReader(log)
+    for run, image_id in (("gone", "a'b <i>.png"), (RUN, IDS[0]), (RUN, IDS[1])):
+        reader.mark("single", Mark(GROUP, run, "test", image_id))
+    page = opened("view=marks&list=single")
+    page.wait_for_selector("#images-marks-grid .ag-row >> nth=2")
+    page.get_by_role("button", name="Take the mark of a'b <i>.png away").click()
+    page.wait_for_selector("#images-marks-table:has-text('Images in “single”: 2')")
+    page.click(f"#images-marks-grid .ag-row:has-text('{IDS[0]}') [col-id=actual]")
+    page.keyboard.press("Delete")
+    page.wait_for_selector("#images-marks-table:has-text('Images in “single”: 1')")
+    assert [mark.image_id for mark in reader.marked_lists()[-1].marks] == [IDS[1]]
+    reader.delete_marks("single")

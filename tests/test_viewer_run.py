@@ -17,14 +17,11 @@ from model_aggregation.evaluation import Evaluation, EvaluationOptions, Predicti
 from model_aggregation.files import csv_text
 from model_aggregation.results.index import Index
 from model_aggregation.results.locks import run_lock
-from model_aggregation.viewer.context import Context
-from model_aggregation.viewer.pages.run import wording
-from model_aggregation.viewer.reading import LogReader
-from model_aggregation.viewer.visitor import Visitor, _present
 
 NEGATIVE, POSITIVE = "正常", "異常 <b>"
 GROUP, TWO, THREE, BROKEN, POOLED, FAILED = "肺", "肺_two", "肺_three", "肺_broken", "肺_pooled", "肺_failed"
 EARLIER = "肺_old"
+EXTERNAL = "病院_b"
 STORED = 0.4573219
 MEASURES = ("sensitivity", "specificity", "precision", "npv", "accuracy", "balanced_accuracy")
 HISTORY = [
@@ -67,6 +64,10 @@ def log(tmp_path_factory) -> Path:
             table = predictions((NEGATIVE, POSITIVE), log / GROUP / "images", seed=4)
             folder.write_predictions("val", table)
         sets = {"val": {**content, "role": "used for choosing"}, "test": content}
+        if name == TWO:
+            write_external(folder)
+            own = evaluated(folder.read_predictions(EXTERNAL), POSITIVE, STORED).to_dict()
+            sets[EXTERNAL] = {**own, "role": "external"}
         if name == POOLED:
             folds = [{"fold": 1, "value": 0.41}, {"fold": 2, "value": 0.57}]
             cutoff = {"value": None, "source": "per fold: 0.41, 0.57", "folds": folds}
@@ -88,6 +89,15 @@ def log(tmp_path_factory) -> Path:
     broken = log / GROUP / BROKEN / "metrics.json"
     broken.write_text(broken.read_text(encoding="utf-8")[:200], encoding="utf-8")
     return log
+
+
+def write_external(folder) -> None:
+    """Write the predictions of a set from elsewhere, with the files that name it."""
+    table = predictions((NEGATIVE, POSITIVE), folder.path.parent / "images", seed=5)
+    folder.write_predictions(EXTERNAL, table)
+    folder.set_facts_json(EXTERNAL).write_text("{}", encoding="utf-8")
+    images = pd.DataFrame({"id": table["path"], "path": table["path"], "label": table["correct_label"], "group": ""})
+    folder.set_images_csv(EXTERNAL).write_text(csv_text(images.assign(split=EXTERNAL)), encoding="utf-8")
 
 
 def write_environment(folder, **facts) -> None:
@@ -113,13 +123,13 @@ def opened(new_page, address):  # noqa: F811
     return visit
 
 
-def truth(log: Path) -> tuple[np.ndarray, np.ndarray]:
-    table = pd.read_csv(log / GROUP / TWO / f"{TWO}_test.csv")
+def truth(log: Path, set_name: str = "test") -> tuple[np.ndarray, np.ndarray]:
+    table = pd.read_csv(log / GROUP / TWO / f"{TWO}_{set_name}.csv")
     return (table["correct_label"] == POSITIVE).to_numpy(), table[POSITIVE].to_numpy()
 
 
-def expected(log: Path, cutoff: float) -> dict[str, float]:
-    positive, score = truth(log)
+def expected(log: Path, cutoff: float, set_name: str = "test") -> dict[str, float]:
+    positive, score = truth(log, set_name)
     called = score > cutoff
     return {
         "sensitivity": recall_score(positive, called),
@@ -237,6 +247,34 @@ def test_the_sets_are_switched_and_validation_is_said_to_have_chosen(opened):
     assert "validation images are used for choosing" in page.inner_text("#run-cutoff-kind")
 
 
+@pytest.mark.parametrize(
+    ("locale", "label", "stored", "kind"),
+    [
+        ("en-US", "external", "At the stored cutoff", "Exploratory: chosen by looking at the images of “病院_b”"),
+        ("ja-JP", "外部", "保存されたカットオフでの数値", "探索的：「病院_b」の結果を見て選んだカットオフ"),
+    ],
+)
+def test_the_slider_of_an_external_set_says_whose_images_it_looks_at(opened, log, locale, label, stored, kind):
+    page = opened(TWO, locale=locale)
+    page.click(f"label:has-text('{EXTERNAL}'):has-text('{label}')")
+    page.wait_for_url(f"**set={quote(EXTERNAL)}*")
+    numbers = expected(log, STORED, EXTERNAL)
+    page.wait_for_selector(f"#run-at-specificity:text-is('{numbers['specificity']:.3f}')")
+    assert page.inner_text("#run-cutoff-kind") == stored
+    assert read(page) == pytest.approx(numbers, abs=5.1e-4)
+    page.focus("#run-cutoff [role=slider]")
+    page.keyboard.press("ArrowRight")
+    at_cutoff(page, "0.458")
+    assert read(page) == pytest.approx(expected(log, 0.458, EXTERNAL), abs=5.1e-4)
+    assert page.inner_text("#run-cutoff-kind") == kind
+
+
+def test_the_band_is_said_to_be_computed_until_it_is_there(opened):
+    page = opened(TWO)
+    until(page, f"{graph('run-roc')}?.data?.[1].x?.length > 50")
+    page.wait_for_selector("#run-band-waiting", state="hidden")
+
+
 @pytest.mark.parametrize("by", ["click", "keyboard"])
 def test_a_cell_of_the_confusion_matrix_leads_to_its_images(opened, by):
     page = opened(TWO)
@@ -344,48 +382,3 @@ def test_nothing_sticks_out_in_japanese(opened, scheme, width, run):
     page = opened(run, locale="ja-JP", color_scheme=scheme, viewport={"width": width, "height": 720})
     page.wait_for_selector("text=すべての数値")
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-def phrases(content: object) -> set[tuple[str, str]]:
-    """Return every method and reason of an object of ``metrics.json``, and its warnings."""
-    if not isinstance(content, dict):
-        return set()
-    found = {("warning", text) for text in content.get("warnings") or []}
-    if "value" in content:
-        found |= {(kind, content[kind]) for kind in ("method", "reason") if content.get(kind)}
-    return found.union(*(phrases(inner) for inner in content.values()))
-
-
-def samples() -> list[dict[str, object]]:
-    """Return evaluations that say as much as can be said: groups, perfect scores, empty classes, folds."""
-    folder = Path("x")
-    two, three = predictions(("a", "b"), folder), predictions(("a", "b", "c"), folder)
-    perfect = two.assign(a=(two["correct_label"] == "a").astype(float), b=(two["correct_label"] == "b").astype(float))
-    alone = two[two["correct_label"] == "a"]
-    few = [evaluated(table, "b", 0.5).to_dict() for table in (two, perfect, alone, two.head(3))]
-    values = two[["a", "b"]].to_numpy()
-    labels = [int(label == "b") for label in two["correct_label"]]
-    grouped = Predictions(list(two["path"]), labels, values, ("a", "b"), [f"g{k // 3}" for k in range(len(two))])
-    few.append(evaluate(grouped, positive="b", options=options()).to_dict())
-    few += [evaluated(table, None).to_dict() for table in (three, three[three["correct_label"] != "c"])]
-    return few
-
-
-def test_every_method_reason_and_warning_has_plain_words_in_japanese(log, tmp_path):
-    context = Context(LogReader(log, cache_folder=tmp_path))
-    token = _present.set(Visitor("ja"))
-    try:
-        said = {
-            (kind, text): {
-                "method": lambda text: wording.method_words(context, text, 0.95),
-                "reason": lambda text: wording.reason_words(context, text),
-                "warning": lambda text: wording.warning_words(context, text),
-            }[kind](text)
-            for content in samples()
-            for kind, text in phrases(content)
-        }
-    finally:
-        _present.reset(token)
-    left = {text: words for (_, text), words in said.items() if re.search("[a-z]{3,} [a-z]{3,}", words)}
-    assert not left
-    assert len(said) > 30

@@ -2,10 +2,13 @@
 
 import json
 import os
+import sys
+import time
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from results_samples import make_run
 from viewer_client import HERE, PORT, Client
 from viewer_samples import GROUP, MARKUP, RUN, make_log
 
@@ -299,3 +302,54 @@ def test_no_page_and_no_answer_of_the_api_leads_up(ask, climbing):
         assert "root:" not in text
         assert "SQLite format" not in text
         assert "unexpected error" not in text
+
+
+NAMES = ("plain.png", "a b  c.png", "胸部 １.png", 'it\'s "odd" & $(touch x) `y`.png', "-rf.png", "%2e;|.png")
+
+
+@pytest.fixture
+def opener(tmp_path, monkeypatch):
+    """A program xdg-open that writes down what it is given, each word on a line of its own."""
+    program, answer = tmp_path / "bin" / "xdg-open", tmp_path / "opened"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > "{answer}.new" && mv "{answer}.new" "{answer}"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+
+    def given() -> list[str]:
+        for _ in range(400):
+            if answer.exists():
+                words = answer.read_text(encoding="utf-8").splitlines()
+                answer.unlink()
+                return words
+            time.sleep(0.02)
+        raise AssertionError("no program was opened")
+
+    return given
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no xdg-open")
+def test_image_and_folder_are_opened_by_the_program_of_this_machine(opener, tmp_path):
+    log, images = tmp_path / "log", tmp_path / "my images"
+    folder = make_run(log / "g" / "g_a")
+    table = folder.read_predictions().head(len(NAMES)).assign(path=[str(images / name) for name in NAMES])
+    table.loc[1::2, "correct_label"], table.loc[::2, "correct_label"] = "dog", "cat"
+    folder.write_predictions("test", table, predicted=list(table["correct_label"]))
+    images.mkdir()
+    for name in NAMES:
+        (images / name).write_bytes(b"")
+    app = create_app(log, door=Door("127.0.0.1", PORT), cache_folder=tmp_path / "cache")
+    wanted = {"group": "g", "run": "g_a", "set_name": "test"}
+    words = {"method": "POST", "content_type": "application/json", "origin": HERE}
+    for index, name in enumerate(NAMES):
+        for what, path in (("image", images / name), ("folder", images)):
+            body = json.dumps({**wanted, "index": index, "what": what})
+            assert Client(app)("/open", content=body, **words).status_code == 204
+            assert opener() == [str(path)]
+    body = json.dumps({**wanted, "index": 0, "what": "image"})
+    assert Client(app, client_host="192.0.2.9")("/open", content=body, **words).status_code == 403
+    (images / NAMES[0]).unlink()
+    gone = Client(app)("/open", content=body, accept_language="ja", **words)
+    assert (gone.status_code, gone.json()["detail"]) == (404, f"{images / NAMES[0]} はもうありません。")
+    assert not (tmp_path / "opened").exists()
+    assert not list(tmp_path.glob("**/x"))

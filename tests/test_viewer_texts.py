@@ -12,7 +12,7 @@ from model_aggregation.viewer.texts import texts
 from model_aggregation.viewer.visitor import Visitor, accepted_language, visitor_of
 
 SOURCES = sorted(Path(viewer.__file__).parent.rglob("*.py"))
-OPEN_ENDED = ("metric.", "state.")  # names that come with the results
+OPEN_ENDED = ("metric.", "state.", "sentences.")  # what comes with the results
 
 
 def said() -> tuple[set[str], set[str]]:

@@ -16,6 +16,7 @@ from model_aggregation.viewer.context import Context
 from model_aggregation.viewer.reading import LogReader
 from model_aggregation.viewer.security import Door, SecurityMiddleware, content_security_policy
 from model_aggregation.viewer.visitor import VisitorMiddleware
+from model_aggregation.viewer.wording import in_words
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def create_app(log_folder: Path, *, door: Door, cache_folder: Path | None = None
 def _tell(context: Context, error: Exception) -> Any:
     """Show what went wrong in a callback as a notification; what stood on the page stays."""
     if isinstance(error, ModelAggregationError):
-        title, text = context.say("shell.problem_title"), str(error)
+        title, text = context.say("shell.problem_title"), in_words(context, str(error))
     else:
         log.error("A callback of the viewer failed.", exc_info=error)
         title, text = context.say("shell.unexpected_title"), context.say("shell.unexpected")

@@ -36,6 +36,7 @@ STATE_COLOURS = {
     "stopped": ORANGE,
     "planned": "#868E96",
     "earlier": PURPLE,
+    "folder": "#868E96",
 }
 
 

@@ -12,6 +12,7 @@ from model_aggregation.errors import ModelAggregationError
 from model_aggregation.viewer.colours import STATE_COLOURS, template
 from model_aggregation.viewer.context import Context
 from model_aggregation.viewer.texts import texts
+from model_aggregation.viewer.wording import in_words
 
 STATE_SIGNS = {
     "finished": "✓",
@@ -21,6 +22,7 @@ STATE_SIGNS = {
     "stopped": "‖",
     "planned": "○",
     "earlier": "◷",
+    "folder": "?",
 }
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,13 @@ def note(title: str, text: str, *, kind: str = "problem") -> Component:
 
 def notes_of(context: Context, notes: Sequence[str]) -> list[Component]:
     """Return what a reader's answer says could not be read, as one note, or nothing."""
-    return [note(context.say("shell.notes_title"), "\n".join(notes))] if notes else []
+    lines = [in_words(context, text) for text in notes]
+    return [note(context.say("shell.notes_title"), "\n".join(lines))] if notes else []
+
+
+def problem(context: Context, error: ModelAggregationError) -> Component:
+    """Return an error that the visitor can act on as a note."""
+    return note(context.say("shell.problem_title"), in_words(context, str(error)))
 
 
 def guarded(context: Context, make: Callable[..., Component], *values: Any) -> Component:
@@ -47,7 +55,7 @@ def guarded(context: Context, make: Callable[..., Component], *values: Any) -> C
     try:
         return make(*values)
     except ModelAggregationError as error:
-        return note(context.say("shell.problem_title"), str(error))
+        return problem(context, error)
     except Exception:
         log.exception("A part of a page cannot be shown.")
         return note(context.say("shell.unexpected_title"), context.say("shell.unexpected"))
@@ -69,10 +77,14 @@ def number_text(value: float | None, low: float | None = None, high: float | Non
 
     >>> number_text(0.91234, 0.85, 0.95)
     '0.912 (0.850–0.950)'
+    >>> number_text(-1.4384, -2.45, -0.426)
+    '−1.438 (−2.450 – −0.426)'
     """
     if value is None:
         return "–"
-    return f"{value:.3f}" + ("" if low is None or high is None else f" ({low:.3f}–{high:.3f})")
+    between = "–" if (low or 0) >= 0 and (high or 0) >= 0 else " – "
+    limits = "" if low is None or high is None else f" ({low:.3f}{between}{high:.3f})"
+    return f"{value:.3f}{limits}".replace("-", "−")
 
 
 def figure_card(

@@ -16,6 +16,7 @@ from model_aggregation.viewer.context import Context
 from model_aggregation.viewer.parts import metric_name
 from model_aggregation.viewer.reading import Leaderboard
 from model_aggregation.viewer.reading.comparing import Differences
+from model_aggregation.viewer.wording import in_words
 
 MOST_CURVES = 7
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid")
@@ -63,10 +64,10 @@ def roc_overlay(
         try:
             curves = context.reader.curves(group, run, "test", class_name)
         except ResultsError as error:
-            notes.append(str(error))
+            notes.append(in_words(context, str(error)))
             continue
         if curves.roc.empty:
-            notes += [f"{names[run]}: {note}" for note in curves.notes]
+            notes += [f"{names[run]}: {in_words(context, note)}" for note in curves.notes]
             continue
         traces.append(
             {
@@ -130,7 +131,7 @@ def differences_table(
         run = row["run_name"]
         link_to_run = dmc.Anchor(names.get(run, run), href=link("run", group, run), size="sm", className="name")
         values = f"{_plain(row['value'])} − {_plain(row['reference_value'])}"
-        remarks = "; ".join(filter(None, [row["method"], row["reason"]])) or "–"
+        remarks = in_words(context, "; ".join(filter(None, [row["method"], row["reason"]]))) or "–"
         cells = [
             metric_name(context, row["metric"]) if by_metric else link_to_run,
             html.Span(values, className="number"),

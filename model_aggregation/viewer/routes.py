@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, HTTPException, Query, Request, Response
@@ -14,6 +15,7 @@ from model_aggregation.errors import ModelAggregationError
 from model_aggregation.viewer.addresses import GROUP_FILES
 from model_aggregation.viewer.context import Context
 from model_aggregation.viewer.security import is_loopback
+from model_aggregation.viewer.wording import in_words
 
 SHOWN_TYPES = {".png": "image/png", ".txt": "text/plain", ".yaml": "text/plain", ".md": "text/plain"}
 """What a browser may show; everything else is downloaded, above all what could hold scripts (HTML, SVG)."""
@@ -45,9 +47,9 @@ def router(context: Context) -> APIRouter:
             else:
                 picture = reader.full_image(group, run, set_name, index, longest=size or 2048)
         except ModelAggregationError as error:
-            raise HTTPException(404, str(error)) from error
+            raise HTTPException(404, in_words(context, str(error))) from error
         if not picture.data:
-            raise HTTPException(404, picture.note)
+            raise HTTPException(404, in_words(context, picture.note or ""))
         headers = {"ETag": f'"{picture.tag}"', "Cache-Control": "private, no-cache"}
         if request.headers.get("if-none-match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
@@ -58,7 +60,7 @@ def router(context: Context) -> APIRouter:
         try:
             path = context.reader.allowed_file(group, None if run == GROUP_FILES else run, name)
         except ModelAggregationError as error:
-            raise HTTPException(404, str(error)) from error
+            raise HTTPException(404, in_words(context, str(error))) from error
         if path is None:
             raise HTTPException(404, "There is no such file, or it may not be read here.")
         shown = SHOWN_TYPES.get(path.suffix.lower())
@@ -69,14 +71,14 @@ def router(context: Context) -> APIRouter:
     @routes.post("/open", status_code=204)
     def open_here(request: Request, opening: Opening) -> None:
         if not (context.opens_here and request.client and is_loopback(request.client.host)):
-            raise HTTPException(403, "Images open only on the machine that the viewer runs on.")
+            raise HTTPException(403, in_words(context, "Images open only on the machine that the viewer runs on."))
         try:
             path = context.reader.image_path(opening.group, opening.run, opening.set_name, opening.index)
         except ModelAggregationError as error:
-            raise HTTPException(404, str(error)) from error
+            raise HTTPException(404, in_words(context, str(error))) from error
         target = path if opening.what == "image" else path.parent
         if not target.exists():
-            raise HTTPException(404, f"{target} is not there any more.")
+            raise HTTPException(404, in_words(context, f"{target} is not there any more."))
         open_with_own_program(target)
 
     return routes
@@ -89,6 +91,9 @@ def open_with_own_program(path: Path) -> None:
         return
     program = "open" if sys.platform == "darwin" else "xdg-open"
     try:
-        subprocess.Popen([program, str(path.absolute())], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)  # noqa: S603
+        opened = subprocess.Popen(  # noqa: S603
+            [program, str(path.absolute())], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
     except OSError as error:
         raise HTTPException(501, f"This machine has no program '{program}' to open files with.") from error
+    Thread(target=opened.wait, daemon=True).start()  # who has ended must be waited for, or stays as a zombie

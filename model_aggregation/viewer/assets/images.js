@@ -325,6 +325,7 @@
       }
       return;
     }
+    if (key === "Delete") target.closest?.("#images-marks-grid .ag-row")?.querySelector(".images-unmark")?.click();
     const index = focused(target);
     if (index === undefined) return;
     if (key === "m") toggle(index);
@@ -350,6 +351,12 @@
   cells.MaggSign = ({ data, value }) => data ? element("span", {
     className: `images-sign images-sign-${value ? "right" : "wrong"}`, role: "img", title: data.word, "aria-label": data.word,
   }, value ? "✓" : "✕") : "";
+
+  // A mark can be taken away here also when its image, or its run, is gone.
+  cells.MaggUnmark = ({ data, value }) => element("button", {
+    type: "button", className: "images-unmark", title: value, "aria-label": value,
+    onClick: () => set("images-unmark", { data: { group: data.group, run: data.run, set: data.set, id: data.id, at: Date.now() } }),
+  }, "✕");
 
   cells.MaggLink = ({ data }) => data.path ? element("a", { href: data.href }, data.id) : data.id;
 

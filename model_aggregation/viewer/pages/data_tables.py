@@ -11,6 +11,7 @@ from model_aggregation.viewer.colours import BLUE, ORANGE, VERMILLION
 from model_aggregation.viewer.context import Context
 from model_aggregation.viewer.parts import note
 from model_aggregation.viewer.reading import DataView
+from model_aggregation.viewer.wording import in_words
 
 FILES_SHOWN = 50
 SEVERITIES = {"error": ("✕", VERMILLION), "warning": ("!", ORANGE), "note": ("i", BLUE)}
@@ -112,8 +113,8 @@ def _finding(context: Context, row: dict[str, str]) -> Component:
     severity = row["severity"]
     sign, colour = SEVERITIES.get(severity, ("·", "gray"))
     word = context.say(f"data.severity_{severity}") if severity in SEVERITIES else severity
-    badge = dmc.Badge(f"{sign} {word}", variant="dot", color=colour, tt="none", className="state")
-    message = dmc.Text(row["message"], size="sm", className="lines")
+    badge = dmc.Badge(f"{sign} {word}", variant="dot", color=colour, tt="none", className="state data-severity")
+    message = dmc.Text(in_words(context, row["message"]), size="sm", className="lines")
     top = dmc.Group([badge, html.Div(message, className="data-message")], gap="sm", align="flex-start", wrap="nowrap")
     return html.Div([top, *_files(context, row)], className="data-finding")
 

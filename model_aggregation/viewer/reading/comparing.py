@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from model_aggregation.analysis.run_sets import read_run
+from model_aggregation.earlier_settings import is_earlier
 from model_aggregation.errors import ResultsError
 from model_aggregation.evaluation import EvaluationOptions, compare_predictions
 from model_aggregation.results.run_folder import RunFolder
@@ -103,10 +104,19 @@ class Comparing:
         return self._memory.get(key, stamp_of(*files), lambda: _computed(folders, reference))
 
 
+def _has_settings(folder: RunFolder) -> bool:
+    return folder.settings_yaml.is_file() and not is_earlier(folder.read_settings())
+
+
 def _computed(folders: dict[str, RunFolder], reference: str) -> Differences:
     for folder in folders.values():
         for file in folder.path.iterdir():
             refuse_link_outside(file)
+    if lacking := [run for run, folder in folders.items() if not _has_settings(folder)]:
+        raise ResultsError(
+            "Differences are computed with the settings of the runs, and these runs have none that this program wrote: "
+            f"{', '.join(lacking)}. Runs of the earlier program are compared by their curves and images below."
+        )
     runs = {run: read_run(folder) for run, folder in folders.items()}
     if untested := [run for run, read in runs.items() if "test" not in read.sets]:
         raise ResultsError(f"There are no test predictions to compare: {', '.join(untested)}.")

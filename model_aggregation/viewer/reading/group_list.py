@@ -73,17 +73,13 @@ def _earlier_single(entry: Entry) -> GroupRow:
     row = entry.row or {}
     metric = next((name for name in ("auc", "accuracy") if _is_number(row.get(name))), None)
     return GroupRow(
-        SINGLE, entry.run, "single", 1, {_state(entry): 1}, best_run=entry.run, metric=metric,
+        SINGLE, entry.run, "single", 1, {entry.origin: 1}, best_run=entry.run, metric=metric,
         value=row[metric] if metric else None, changed=_changed([entry], []),
     )  # fmt: skip
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, float) and value == value  # noqa: PLR0124 - NaN is what a missing value became
-
-
-def _state(entry: Entry) -> str:
-    return "earlier" if entry.origin == "earlier" else "not in the index"
 
 
 def _group_row(group: str, runs: Sequence[Row], others: Sequence[Entry], numbers: Mapping[str, Numbers]) -> GroupRow:
@@ -93,7 +89,7 @@ def _group_row(group: str, runs: Sequence[Row], others: Sequence[Entry], numbers
     best = _best([model_row(model, numbers, metric, [metric]) for model in models], metric)
     return GroupRow(
         group, None, "group", models=len(models) + len(others),
-        states=Counter([row["state"] for row in runs] + [_state(entry) for entry in others]),
+        states=Counter([row["state"] for row in runs] + [entry.origin for entry in others]),
         best_run=best.get("run_name"), best_model=best.get("model"), metric=metric if runs else None,
         value=best.get(metric), low=best.get(f"{metric}_low"), high=best.get(f"{metric}_high"),
         changed=_changed(others, runs),

@@ -10,7 +10,7 @@ from dash.development.base_component import Component
 from model_aggregation.errors import ModelAggregationError
 from model_aggregation.evaluation.intervals import mcnemar_mid_p
 from model_aggregation.viewer.context import Context
-from model_aggregation.viewer.parts import note, notes_of
+from model_aggregation.viewer.parts import notes_of, problem
 from model_aggregation.viewer.parts_models import model_names, p_text, short, thumbnail
 from model_aggregation.viewer.reading import ModelsView
 
@@ -116,7 +116,7 @@ def disagreements(context: Context, group: str, runs: Sequence[str], kind: str, 
     try:
         view = context.reader.all_models(group, "test", runs)
     except ModelAggregationError as error:
-        return note(context.say("shell.problem_title"), str(error)), 1
+        return problem(context, error), 1
     found = chosen_images(view, kind)
     total = f"{len(view.actual):,}"
     sentence = dmc.Text(context.say("compare.images_count", count=f"{len(found):,}", total=total), size="sm", my="xs")

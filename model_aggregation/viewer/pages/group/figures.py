@@ -209,9 +209,10 @@ def _amount(value: float) -> str:
 
 
 def _beside(values: Sequence[float], among: Sequence[float]) -> list[str]:
-    """Return on which side of each point its name stands: towards the middle."""
+    """Return where the name of each point stands: towards the middle, and by turns below and above the line."""
     middle = math.sqrt(min(among) * max(among))
-    return ["bottom right" if value <= middle else "bottom left" for value in values]
+    sides = ["right" if value <= middle else "left" for value in values]
+    return [f"{('bottom', 'top')[place % 2]} {side}" for place, side in enumerate(sides)]
 
 
 def _points(

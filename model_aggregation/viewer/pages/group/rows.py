@@ -10,6 +10,7 @@ from model_aggregation.viewer.addresses import link
 from model_aggregation.viewer.context import Context
 from model_aggregation.viewer.parts import STATE_SIGNS, metric_name, number_text
 from model_aggregation.viewer.reading import Leaderboard
+from model_aggregation.viewer.wording import in_words
 
 _METRICS_SHOWN = 4
 _FACTS = (
@@ -126,6 +127,7 @@ def _row(context: Context, board: Leaderboard, record: Row, *, members: bool) ->
     chosen = f"{board.primary_metric}_val"
     row |= {chosen: record[chosen], f"{chosen}_text": number_text(record[chosen])}
     row |= {name: record.get(name) for name in (*_FACTS, *_PLACES)}
+    row["reason"] = record["reason"] and in_words(context, record["reason"])
     low, high = record["rank_set_low"], record["rank_set_high"]
     row |= {"rank_set": low, "rank_set_text": rank_set_text(low, high)}
     for name in ("train_seconds", "test_seconds", "test_images_per_second", "train_images_per_second"):

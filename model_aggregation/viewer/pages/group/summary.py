@@ -10,6 +10,7 @@ from model_aggregation.names import SINGLE
 from model_aggregation.viewer.context import Context
 from model_aggregation.viewer.parts import metric_name, note, notes_of, state_badge
 from model_aggregation.viewer.reading import Leaderboard
+from model_aggregation.viewer.wording import in_words
 
 _KNOWN = (
     (r"(?P<top>\d+) of (?P<models>\d+) models cannot be distinguished from the best(?P<seeds>;.*)?", "group.top"),
@@ -24,13 +25,21 @@ _KNOWN = (
 """Sentences of the leaderboard, and the texts that say the same in the visitor's language."""
 
 
-def in_words(context: Context, sentence: str) -> str:
+def ranking_words(context: Context, sentence: str) -> str:
     """Return a sentence of the leaderboard in the visitor's language; one that is not known stays as it is."""
     for pattern, key in _KNOWN:
         found = re.fullmatch(pattern, sentence)
         if found:
-            return context.say(key, **{name: value for name, value in found.groupdict().items() if name != "seeds"})
-    return sentence
+            return context.say(key, **{name: _inside(context, name, word) for name, word in found.groupdict().items()})
+    return in_words(context, sentence)
+
+
+def _inside(context: Context, name: str, word: str | None) -> str:
+    if name == "seeds":
+        return context.say("group.top_seeds") if word else ""
+    if name in ("metrics", "chosen"):
+        return ", ".join(metric_name(context, metric) for metric in str(word).split(", "))
+    return in_words(context, str(word))
 
 
 def states(context: Context, board: Leaderboard) -> list[Component]:
@@ -46,7 +55,7 @@ def sentences(context: Context, board: Leaderboard) -> list[str]:
     metric = metric_name(context, board.primary_metric)
     exploratory = "rank" in board.labels
     said = [context.say("group.by_test" if exploratory else "group.by_validation", metric=metric)]
-    said += [in_words(context, board.rank_sets)] if board.rank_sets else []
+    said += [ranking_words(context, board.rank_sets)] if board.rank_sets else []
     if any(name.endswith("_sd") for name in board.table.columns):
         said.append(context.say("group.deviation"))
     if board.test_evaluations is not None:
@@ -66,4 +75,4 @@ def summary(context: Context, board: Leaderboard) -> list[Component]:
 
 
 def _lines(context: Context, warnings: Sequence[str]) -> str:
-    return "\n".join(in_words(context, warning) for warning in warnings)
+    return "\n".join(ranking_words(context, warning) for warning in warnings)

@@ -8,6 +8,7 @@ from dash.development.base_component import Component
 
 from model_aggregation.viewer.addresses import Address
 from model_aggregation.viewer.context import Context
+from model_aggregation.viewer.pages.data_tables import split_name
 from model_aggregation.viewer.pages.images import close_look, controls, marked
 from model_aggregation.viewer.pages.images.callbacks import index_in, register
 from model_aggregation.viewer.pages.images.choices import Choices, Place
@@ -49,6 +50,7 @@ def _stores(place: Place, choices: Choices, image: int | None) -> list[Component
         "choices": dict(choices),
         "image": image,
         "toggle": None,
+        "unmark": None,
         "marks": None,
     }
     stores: list[Component] = [dcc.Store(id=f"images-{name}", data=data) for name, data in kept.items()]
@@ -58,7 +60,8 @@ def _stores(place: Place, choices: Choices, image: int | None) -> list[Component
 def _sets(context: Context, place: Place, sets: tuple[str, ...]) -> Component:
     links = [
         dmc.Anchor(
-            name, href=Place(place.group, place.run, name).link(), size="sm", fw=600 if name == place.set_name else 400,
+            split_name(context, name), href=Place(place.group, place.run, name).link(), size="sm",
+            fw=600 if name == place.set_name else 400,
             **({"aria-current": "page"} if name == place.set_name else {}),
         )
         for name in sets

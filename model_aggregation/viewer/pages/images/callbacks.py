@@ -13,7 +13,7 @@ from model_aggregation.viewer.context import Context
 from model_aggregation.viewer.pages.images import close_look, gallery, marked, table
 from model_aggregation.viewer.pages.images.choices import GALLERY_PAGE, Choices, place_of, query_of
 from model_aggregation.viewer.pages.images.controls import CONTROLS, WORDS
-from model_aggregation.viewer.parts import note, notes_of
+from model_aggregation.viewer.parts import notes_of, problem
 from model_aggregation.viewer.reading import PredictionTable
 from model_aggregation.viewer.reading.model_tables import index_of
 
@@ -93,7 +93,7 @@ def _register_views(app: Dash, context: Context) -> None:
             limit = GALLERY_PAGE if choices.get("view", "gallery") == "gallery" else 0
             page = context.reader.image_page(*asked, offset=first, limit=limit)
         except ResultsError as error:
-            return [], 1, "", [note(context.say("shell.problem_title"), str(error))]
+            return [], 1, "", [problem(context, error)]
         of = len(place.table(context))
         words = context.say("images.total", shown=f"{total:,}", of=f"{of:,}")
         shown = gallery.cards(context, place, page.rows) if limit else []
@@ -136,7 +136,7 @@ def _register_look(app: Dash, context: Context) -> None:
         try:
             return close_look.look(context, place_of(store), choices, index)
         except ResultsError as error:
-            return "", [note(context.say("shell.problem_title"), str(error))], None
+            return "", [problem(context, error)], None
 
     @app.callback(
         Output("images-models", "children"),
@@ -165,15 +165,19 @@ def _register_marks(app: Dash, context: Context) -> None:
         Output("images-marks", "data"),
         Output("images-list", "data"),
         Input("images-toggle", "data"),
+        Input("images-unmark", "data"),
         Input({"part": "images-comment", "index": ALL}, "value"),
         Input("images-list", "value"),
         Input("images-delete", "submit_n_clicks"),
         PLACE,
     )
-    def change(toggled: Any, comments: list[str], name: str, _: int | None, store: list[str]) -> Any:
+    def change(*given: Any) -> Any:
+        toggled, unmarked, comments, name, _, store = given
         place, cause = place_of(store), ctx.triggered_id
         if cause == "images-toggle" and toggled:
             marked.toggle(context, place, name, toggled["index"])
+        elif cause == "images-unmark" and unmarked:
+            marked.remove(context, name, unmarked)
         elif isinstance(cause, dict):
             if not comments or not marked.comment(context, place, name, cause["index"], comments[0] or ""):
                 return no_update, no_update

@@ -1,5 +1,6 @@
 """The lists of marked images: shown, exported, deleted."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dash_ag_grid as dag
@@ -14,8 +15,8 @@ from model_aggregation.viewer.parts import notes_of
 from model_aggregation.viewer.reading import Mark
 from model_aggregation.viewer.reading.marks import comments_here
 
-COLUMNS = ("id", "actual", "predicted", "comment", "group", "run", "set", "path")
-WIDTHS = {"id": 220, "comment": 260, "path": 420}
+COLUMNS = ("id", "remove", "actual", "predicted", "comment", "group", "run", "set", "path")
+WIDTHS = {"id": 220, "remove": 80, "comment": 260, "path": 420}
 
 
 def section(context: Context) -> Component:
@@ -46,6 +47,11 @@ def toggle(context: Context, place: Place, name: str, index: int) -> None:
         context.reader.mark(name, mark)
 
 
+def remove(context: Context, name: str, mark: Mapping[str, str]) -> None:
+    """Take a mark from a list, also of an image or a run that is gone."""
+    context.reader.unmark(name, Mark(mark["group"], mark["run"], mark["set"], mark["id"]))
+
+
 def comment(context: Context, place: Place, name: str, index: int, text: str) -> bool:
     """Keep a comment, which marks the image; tell whether anything changed."""
     comments = comments_here(place.table(context), list_named(context, name).marks)
@@ -69,6 +75,7 @@ def table(context: Context, name: str) -> list[Component]:
     rows = context.reader.marks_table(name).to_dict("records")
     for row in rows:
         row["href"] = link("images", row["group"], row["run"], set=row["set"], list=name, id=row["id"])
+        row["remove"] = context.say("images.remove_mark", image=row["id"])
     grid = dag.AgGrid(
         id="images-marks-grid",
         columnDefs=[_column(context, key) for key in COLUMNS],
@@ -84,4 +91,6 @@ def table(context: Context, name: str) -> list[Component]:
 def _column(context: Context, key: str) -> dict[str, Any]:
     title = context.say(f"images.column_{'comparison' if key == 'group' else key}")
     found: dict[str, Any] = {"field": key, "headerName": title, "width": WIDTHS.get(key, 150)}
+    if key == "remove":
+        return found | {"cellRenderer": "MaggUnmark", "sortable": False}
     return found | ({"cellRenderer": "MaggLink", "tooltipField": "id"} if key == "id" else {"tooltipField": key})

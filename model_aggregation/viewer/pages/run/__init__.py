@@ -84,7 +84,11 @@ def register(app: Dash, context: Context) -> None:
     def of_class(class_name: str, where: list[str]) -> tuple[Component, dict[str, str]]:
         return guarded(context, curves_of, context, tuple(where), class_name), {"class": class_name}
 
-    @app.callback(Output("run-band", "data"), Input("run-band-wanted", "data"))
+    @app.callback(
+        Output("run-band", "data"),
+        Input("run-band-wanted", "data"),
+        running=[(Output("run-band-waiting", "display"), "block", "none")],
+    )
     def band(wanted: list[str]) -> dict[str, list[float]]:
         found = context.reader.roc_band(*wanted)
         if found.empty:

@@ -11,6 +11,7 @@ from model_aggregation.viewer.addresses import file_link
 from model_aggregation.viewer.context import Context
 from model_aggregation.viewer.reading import FileEntry, RunView
 from model_aggregation.viewer.routes import SHOWN_TYPES
+from model_aggregation.viewer.wording import in_words
 
 ENVIRONMENT = (
     "started", "finished", "device_name", "device", "precision", "threads", "image_size", "parameters", "weights",
@@ -62,7 +63,7 @@ def _environment(context: Context, environment: Mapping[str, Any]) -> Component:
         rows.append((context.say("run.env_versions"), text))
     findings = environment.get("findings")
     if isinstance(findings, list) and findings:
-        rows.append((context.say("run.env_findings"), "\n".join(map(str, findings))))
+        rows.append((context.say("run.env_findings"), "\n".join(in_words(context, str(found)) for found in findings)))
     return _pairs(rows)
 
 

@@ -10,6 +10,7 @@ from model_aggregation.viewer.addresses import link
 from model_aggregation.viewer.context import Context
 from model_aggregation.viewer.parts import metric_name, note, notes_of, state_badge
 from model_aggregation.viewer.reading import RunView
+from model_aggregation.viewer.wording import in_words
 
 STATES_WITH_NOTE = ("running", "interrupted", "stopped", "planned", "earlier")
 EARLIER_METRICS = {
@@ -60,7 +61,9 @@ def _family(context: Context, view: RunView) -> list[Component]:
 def _notes(context: Context, view: RunView) -> list[Component]:
     parts = notes_of(context, view.notes)
     if view.state == "failed":
-        parts.append(note(context.say("run.failed"), view.reason or context.say("run.no_reason")))
+        parts.append(
+            note(context.say("run.failed"), in_words(context, view.reason or "") or context.say("run.no_reason"))
+        )
     elif view.state in STATES_WITH_NOTE:
         text = context.say(f"run.state_{view.state}")
         parts.append(note(context.say(f"state.{view.state}"), text, kind="hint"))

@@ -8,8 +8,8 @@ from dash import html
 from dash.development.base_component import Component
 
 from model_aggregation.viewer.context import Context
-from model_aggregation.viewer.pages.run.wording import method_words, reason_words
 from model_aggregation.viewer.parts import metric_name, number_text
+from model_aggregation.viewer.wording import method_words, reason_words
 
 DECISION = (
     "sensitivity", "specificity", "accuracy", "balanced_accuracy", "precision", "npv", "f1", "mcc", "kappa",

@@ -11,9 +11,9 @@ from model_aggregation.viewer.context import Context
 from model_aggregation.viewer.pages.run import cutoff, numbers
 from model_aggregation.viewer.pages.run.confusion import confusion_card
 from model_aggregation.viewer.pages.run.curves import class_choice, curve_cards, reliability_card
-from model_aggregation.viewer.pages.run.wording import warning_words
 from model_aggregation.viewer.parts import guarded, note, notes_of
 from model_aggregation.viewer.reading import RunView
+from model_aggregation.viewer.wording import warning_words
 
 SERIOUS = ("too few", "exploratory", "no image", "below 0.5", "there is no image")
 
@@ -101,5 +101,6 @@ def curves_of(context: Context, where: tuple[str, str, str], class_name: str | N
     cards.append(guarded(context, confusion_card, context, context.reader.confusion(*where), *where))
     reliability = reliability_card(context, curves, values, name)
     cards += [reliability] if reliability is not None else []
-    band = dcc.Store(id="run-band-wanted", data=[*where, curves.class_name])
-    return html.Div([dmc.SimpleGrid(cards, cols={"base": 1, "md": 2}, spacing="md"), band, dcc.Store(id="run-band")])
+    waiting = dmc.Text(context.say("run.band_waiting"), id="run-band-waiting", size="xs", c="dimmed", display="none")
+    band = [dcc.Store(id="run-band-wanted", data=[*where, curves.class_name]), dcc.Store(id="run-band")]
+    return html.Div([waiting, dmc.SimpleGrid(cards, cols={"base": 1, "md": 2}, spacing="md"), *band])

@@ -1,11 +1,18 @@
-"""Methods, reasons and warnings of ``metrics.json`` in plain words of the visitor's language.
+"""What the program wrote in English into its results, in the visitor's language.
 
-A phrase without a pattern, such as one of a later version, is shown as it is written.
+Methods, reasons and warnings of ``metrics.json`` stand in plain words in both languages. Other sentences have a
+Japanese form in ``texts/sentences.yaml``, where the English is the pattern. A text without a pattern, such as one of a
+later version, or with a part that has none, is shown as it is written: nothing is translated by half.
 """
 
 import re
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from string import Formatter
 
 from model_aggregation.viewer.context import Context
+from model_aggregation.viewer.texts import say, texts
+from model_aggregation.viewer.visitor import Language
 
 _METHODS = {
     "wilson": r"Wilson",
@@ -91,40 +98,103 @@ _WARNINGS = {
 }
 
 
+_NUMBER = r"-?\d+(?:[.,]\d+)*"
+_KINDS = dict.fromkeys(("count", "total", "limit", "fold", "value"), _NUMBER) | {
+    "split": "train|val|validation|test",
+    "run": "[^:;]+?",
+}
+"""What a word in braces of ``sentences.yaml`` may stand for, where that is not any text."""
+
+
+def in_words(context: Context, text: str) -> str:
+    """Return a text of the program in the visitor's language; one that is not known stays as it is."""
+    if context.language == "en":
+        return text
+    lines = [_translated(line) if line.strip() else line for line in text.split("\n")]
+    return text if None in lines else "\n".join(map(str, lines))
+
+
 def method_words(context: Context, method: str, confidence: float) -> str:
     """Return how an interval was computed, in plain words."""
-    phrases = method.replace("top label, ", "top label; ").split("; ")
-    known = [_said(context, phrase, _METHODS, percent=f"{100 * confidence:g}") for phrase in phrases if phrase]
-    return ("、" if context.language == "ja" else "; ").join(known)
+    phrases = [phrase for phrase in method.replace("top label, ", "top label; ").split("; ") if phrase]
+    percent = f"{100 * confidence:g}"
+    known = [_plain(context.language, phrase, _METHODS, percent=percent) for phrase in phrases]
+    return method if None in known else ("、" if context.language == "ja" else "; ").join(map(str, known))
 
 
 def reason_words(context: Context, reason: str) -> str:
     """Return why a number or its interval is undefined, in plain words."""
-    return _said(context, reason, _REASONS)
+    return _plain(context.language, reason, _REASONS) or reason
 
 
 def warning_words(context: Context, warning: str) -> str:
     """Return a warning of an evaluation in plain words."""
-    return _said(context, warning, _WARNINGS | _REASONS)
+    return _plain(context.language, warning, _WARNINGS | _REASONS) or warning
 
 
-def _said(context: Context, text: str, patterns: dict[str, str], **values: str) -> str:
+def _plain(language: Language, text: str, patterns: Mapping[str, str], **values: str) -> str | None:
+    """Return a text in plain words; English without a pattern as it is, Japanese None."""
     for key, pattern in patterns.items():
         found = re.fullmatch(pattern, text, re.DOTALL)
         if found:
-            words = {name: _inner(context, name, word) for name, word in found.groupdict().items()}
-            return context.say(f"words.{key}", **values, **words)
-    return text
+            words = {name: _inner(language, name, word) for name, word in found.groupdict().items()}
+            if None not in words.values():
+                return say(language, f"words.{key}", **values, **words)
+    return text if language == "en" else _sentence(text)
 
 
-def _inner(context: Context, name: str, word: str) -> str:
-    """Return what stands in a phrase: itself a phrase, a metric, or as it is."""
-    if name == "why":
-        return reason_words(context, word)
-    if name == "text":
-        return warning_words(context, word)
-    if name == "rate":
-        return context.say(f"metric.{word}") if word in ("sensitivity", "specificity") else word
-    if name == "unit":
-        return context.say(f"words.{word}")
+def _inner(language: Language, name: str, word: str) -> str | None:
+    """Return what stands in a text: itself a text, a word of this program, or a name as it is."""
+    if name in ("why", "text"):
+        return _plain(language, word, _WARNINGS | _REASONS) if language == "en" else _translated(word)
+    if name == "error":
+        return _translated(word) or word
+    own = {"rate": f"metric.{word}", "metric": f"metric.{word}", "split": f"data.{word}", "unit": f"words.{word}"}
+    if own.get(name) in texts():
+        return say(language, own[name])
+    if name == "names" and language == "ja":
+        return re.sub(
+            r" and (\d+) more$", r"、ほか\1件", re.sub(r"AUC of (.+?)(?=, AUC of | and \d|$)", r"\1のAUC", word)
+        )
     return word
+
+
+@cache
+def _sentences() -> list[tuple[re.Pattern[str], str]]:
+    """Return the patterns of ``sentences.yaml``, and what each says in Japanese; those that say most come first."""
+    known = [pair for key, pair in texts().items() if key.startswith("sentences.")]
+    known.sort(key=lambda pair: len(re.sub(r"\{.*?\}", "", pair["en"])), reverse=True)
+    return [(re.compile(_pattern(pair["en"]), re.DOTALL), pair["ja"]) for pair in known]
+
+
+def _pattern(english: str) -> str:
+    parts = Formatter().parse(english)
+    return "".join(
+        re.escape(text) + (f"(?P<{name}>{_KINDS.get(name, '.+?')})" if name else "") for text, name, _, _ in parts
+    )
+
+
+def _sentence(text: str) -> str | None:
+    """Return one sentence in Japanese; None when there is none for it."""
+    for pattern, japanese in _sentences():
+        found = pattern.fullmatch(text)
+        if found:
+            words = {name: _inner("ja", name, word) for name, word in found.groupdict().items()}
+            if None not in words.values():
+                return japanese.format(**words)
+    return None
+
+
+@lru_cache(4096)
+def _translated(text: str) -> str | None:
+    """Return one or several joined sentences in Japanese; None unless all of them are known."""
+    whole = _plain("ja", text, _WARNINGS | _REASONS)
+    if whole is not None:
+        return whole
+    parts = text.split("; ")
+    for end in range(len(parts) - 1, 0, -1):
+        first = _plain("ja", "; ".join(parts[:end]), _WARNINGS | _REASONS)
+        rest = None if first is None else _translated("; ".join(parts[end:]))
+        if rest is not None:
+            return f"{first}；{rest}"
+    return None
