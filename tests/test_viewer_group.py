@@ -286,6 +286,7 @@ def test_a_run_that_the_index_does_not_know_is_shown_as_such(tmp_path, new_page)
     Index(log).rebuild()
     make_run(log / "g" / "g_b", model="b", seed=1)
     make_run(log / "alone", model="b")
+    write_images(log / "g")
     with running_viewer(log, cache=tmp_path / "cache") as address:
         page = new_page(locale="ja-JP")
         shown(page, address)

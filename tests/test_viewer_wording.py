@@ -213,7 +213,8 @@ def test_every_pattern_is_written_by_the_program():
         if key.startswith("sentences."):
             texts_between = [text for text, _, _, _ in string.Formatter().parse(pair["en"])]
             parts = [part.strip() for text in texts_between for part in re.split(r"[;:.()'\"]", text)]
-            assert not [part for part in parts if part.count(" ") > 2 and part not in written], key
+            left = [part for part in parts if part not in written and part.partition(" ")[2] not in written]
+            assert not [part for part in left if part.count(" ") > 2], key
 
 
 @pytest.mark.parametrize(
