@@ -195,6 +195,7 @@ def our_side(task: dict[str, Any]) -> dict[str, float]:
         "schedule": "constant", "warmup_epochs": 0, "drop_last": True, "normalize": "half",
         "interpolation": "bilinear", "image_size": 224, "workers": task["threads"], "test_weights": "last",
         "augmentation": "flips" if task["flips"] else "none", "allow_duplicates": True,
+        "jobs": 0,  # in this process, where it is timed
     }  # fmt: skip
     weights = tuple(f"{model}={task['weights'][model]}" for model in task["models"])
     models = {"models": task["models"], "weights": weights}
@@ -227,8 +228,8 @@ def decode(task: dict[str, Any], given: dict[str, Any], clock: Clock) -> dict[st
     import model_aggregation as ma
     from model_aggregation.data.image_cache import Cache
     from model_aggregation.data.image_store import open_store
-    from model_aggregation.experiment import stored_images
     from model_aggregation.prediction import pixel_rule
+    from model_aggregation.run_images import stored_images
 
     given = {key: value for key, value in given.items() if key != "quiet"}
     plan = ma.make_plan(data=task["data"], **given)

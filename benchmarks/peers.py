@@ -41,7 +41,7 @@ def ours(task: dict[str, Any]) -> dict[str, float]:
             positive="odd", batch_size=task["batch"], optimizer="adam", learning_rate=1e-4, schedule="constant",
             warmup_epochs=0, drop_last=True, normalize="half", image_size=224, augmentation="flips",
             validation=False, quiet=True, log_folder=folder / "log", cache_folder=folder, allow_duplicates=True,
-            workers=task["threads"],
+            workers=task["threads"], jobs=0,
         )  # fmt: skip
     return clock.result([baseline.auc_of(run)])
 

@@ -36,13 +36,14 @@ _WITHOUT_EFFECT = frozenset(
         "time_limit",
         "run_time_limit",
         "cache_limit",
+        "jobs",
         "offline",
         "model_sets",
     }
 )
 """Settings that change no number: a run may continue with others. What ``split`` says is compared by its images."""
 
-_BEFORE_A_RUN = frozenset({"splits.csv", "findings.csv", "error.txt"})
+_BEFORE_A_RUN = frozenset({"splits.csv", "findings.csv", "error.txt", "progress.jsonl"})
 """Files that a folder may hold before its run has begun, the error of a beginning that failed among them."""
 SPLIT_COLUMNS = ["id", "label", "group", "split", "content_hash"]
 

@@ -11,17 +11,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from lightning_fabric import Fabric
 
 from model_aggregation.analysis.run_sets import evaluate_run
-from model_aggregation.config import Settings
-from model_aggregation.data.image_cache import Cache, default_cache_folder
-from model_aggregation.data.image_store import open_store
 from model_aggregation.data.image_table import ImageTable
-from model_aggregation.data.loading import ImageSource, image_source
 from model_aggregation.environment import describe_environment, make_fabric, versions
 from model_aggregation.files import disk_troubles_said, remove_unfinished, write_csv, write_json, write_text
 from model_aggregation.models.arithmetic import Arithmetic
@@ -29,32 +24,22 @@ from model_aggregation.models.build import Network, build_network
 from model_aggregation.models.inference import predict_logits, softmax
 from model_aggregation.models.memory import NotEnoughMemoryError, free_memory
 from model_aggregation.plan import Plan
-from model_aggregation.prediction import pixel_rule, transforms_path
+from model_aggregation.prediction import transforms_path
+from model_aggregation.processes import peak_memory_bytes
 from model_aggregation.progress import Reporter
+from model_aggregation.results.locks import settling_lock
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.results.tables import predictions_table
+from model_aggregation.run_images import Split, cache_of, load_images
 from model_aggregation.run_plan import RunPlan
 from model_aggregation.settings_files import settings_mapping, write_settings
 from model_aggregation.startup import keep_freed_memory
 from model_aggregation.training.checkpoint import Progress, save_weights, save_whole
-from model_aggregation.training.image_policies import change_of_single_images
-from model_aggregation.training.job import LabelledImages, Training, TrainingFiles, epoch_seed
+from model_aggregation.training.job import Training, TrainingFiles, epoch_seed
 from model_aggregation.training.journal import Journal
 from model_aggregation.training.loop import run_training
 from model_aggregation.training.measurement import amount_of, settle_arithmetic
 from model_aggregation.training.time_limit import TimeLimit
-
-
-@dataclass(frozen=True, eq=False)
-class _Split:
-    """The images of one split: their table, and where their pixels come from."""
-
-    table: pd.DataFrame
-    images: ImageSource
-
-    def labelled(self, classes: tuple[str, ...]) -> LabelledImages:
-        codes = pd.Categorical(self.table["label"], categories=list(classes)).codes
-        return LabelledImages(self.images, torch.from_numpy(codes.astype(np.int64)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,30 +78,29 @@ def execute(plan: Plan, run: RunPlan, reporter: Reporter, *, seconds_left: float
 
 
 def _execute(plan: Plan, run: RunPlan, reporter: Reporter, limit: TimeLimit) -> RunFolder:
-    settled = _settled_before(plan, run)
+    begun_with = _arithmetic_of(run)
     work = _Work(plan, run, _start_folder(run), make_fabric(run.settings), reporter, limit)
     environment = _environment(work)
-    work.folder.write_environment(environment | ({"arithmetic": settled.to_dict()} if settled else {}))
-    splits = _load_images(work)
+    work.folder.write_environment(environment | ({"arithmetic": begun_with.to_dict()} if begun_with else {}))
+    splits = load_images(plan, run, reporter)
     while True:
         try:
-            return _compute(work, environment, splits, settled)
+            return _compute(work, environment, splits)
         except NotEnoughMemoryError as error:
-            settled = _with_smaller_batches(work, environment, error)
+            _settle_for_smaller_batches(work, environment, error)
         free_memory()  # nothing holds the network any more
 
 
-def _compute(
-    work: _Work, environment: dict[str, Any], splits: dict[str, _Split], settled: Arithmetic | None
-) -> RunFolder:
+def _compute(work: _Work, environment: dict[str, Any], splits: dict[str, Split]) -> RunFolder:
     """Do what needs the network."""
     plan, run = work.plan, work.run
     torch.manual_seed(epoch_seed(run.settings.seed, -1))
     network = build_network(run.model, len(plan.table.classes), run.settings)
     write_text(work.folder.architecture_txt(str(run.model)), f"{network.module}\n")
-    work = _with_arithmetic(work, network, settled)
-    environment = environment | {"arithmetic": work.arithmetic.to_dict(), "threads": work.arithmetic.threads}
-    work.folder.write_environment(environment)
+    with settling_lock(plan.log_folder, run.group_name, str(run.model)):  # seeds and folds may go on at once
+        work = _with_arithmetic(work, network, _settled_before(plan, run))
+        environment = environment | {"arithmetic": work.arithmetic.to_dict(), "threads": work.arithmetic.threads}
+        work.folder.write_environment(environment)
     progress = _train(work, network, splits) if run.settings.train else _keep_weights(work, network)
     seconds = _predict(work, network, splits)
     work.folder.write_environment(environment | _results_of(work, network, progress, splits, seconds))
@@ -126,15 +110,23 @@ def _compute(
 
 
 def _settled_before(plan: Plan, run: RunPlan) -> Arithmetic | None:
-    """Return how this run was computed when it began, or another of the same model: seeds and folds are alike in it."""
-    alike = [run, *(other for other in plan.runs if other.model == run.model)]
-    for folder in (RunFolder(other.folder) for other in alike):
-        if folder.environment_json.is_file() and (values := folder.read_environment().get("arithmetic")):
-            return Arithmetic.from_dict(values)
-    return None
+    """Return how this run was computed when it began, or another of the same model: seeds and folds are alike in it.
+
+    What another run halved for lack of memory is its own: it may have lacked what runs beside it held.
+    """
+    if own := _arithmetic_of(run):
+        return own
+    found = (_arithmetic_of(other) for other in plan.runs if other.model == run.model)
+    return next((other.before_halving() for other in found if other), None)
 
 
-def _with_smaller_batches(work: _Work, environment: dict[str, Any], error: NotEnoughMemoryError) -> Arithmetic:
+def _arithmetic_of(run: RunPlan) -> Arithmetic | None:
+    folder = RunFolder(run.folder)
+    values = folder.read_environment().get("arithmetic") if folder.environment_json.is_file() else None
+    return Arithmetic.from_dict(values) if values else None
+
+
+def _settle_for_smaller_batches(work: _Work, environment: dict[str, Any], error: NotEnoughMemoryError) -> None:
     """Settle for half as many images at once; the run folder knows it from now on."""
     now = Arithmetic.from_dict(work.folder.read_environment()["arithmetic"])
     try:
@@ -143,7 +135,6 @@ def _with_smaller_batches(work: _Work, environment: dict[str, Any], error: NotEn
         raise NotEnoughMemoryError(f"{error} Even one image at a time is too much for {error.action}.") from none
     work.folder.write_environment(environment | {"arithmetic": smaller.to_dict()})
     work.say(f"{error} {error.action} goes on with half as many images at once.")
-    return smaller
 
 
 def _with_arithmetic(work: _Work, network: Network, settled: Arithmetic | None) -> _Work:
@@ -206,49 +197,7 @@ def _now() -> str:
     return datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _load_images(work: _Work) -> dict[str, _Split]:
-    """Return the splits that have images, each with its source of pixels."""
-    plan, reporter, settings, preprocessing = work.plan, work.reporter, work.run.settings, work.run.preprocessing
-    rule = pixel_rule(preprocessing, settings)
-    tables = work.run.splits()
-    store = None
-    if settings.transforms is None and tables:
-        store = open_store(
-            stored_images(plan),
-            rule,
-            cache=cache_of(settings),
-            workers=settings.workers,
-            progress=lambda done, total: reporter.count(f"decoding images at {rule.image_size} px", done, total),
-        )
-        if store is None:
-            reporter.message("  no room on the disk for decoded images: they are decoded again in each epoch")
-    workers = settings.workers if settings.workers is not None else min(8, torch.get_num_threads())
-    sources = {
-        name: image_source(
-            table,
-            store,
-            rule,
-            transforms=settings.transforms,
-            change=change_of_single_images(settings.augmentation) if name == "train" else None,
-            workers=workers,
-        )
-        for name, table in tables.items()
-    }
-    return {name: _Split(table, sources[name]) for name, table in tables.items()}
-
-
-def cache_of(settings: Settings) -> Cache:
-    """Return where decoded images are kept, and how many bytes of them."""
-    return Cache(settings.cache_folder or default_cache_folder(), settings.cache_limit)
-
-
-def stored_images(plan: Plan) -> pd.DataFrame:
-    """Return the images that a store holds: all readable ones with a split, whatever is switched on."""
-    readable = plan.table.readable()
-    return readable[readable["split"] != ""]
-
-
-def _train(work: _Work, network: Network, splits: dict[str, _Split]) -> Progress:
+def _train(work: _Work, network: Network, splits: dict[str, Split]) -> Progress:
     plan, run, folder = work.plan, work.run, work.folder
     events = plan.log_folder.parent / "runs" / run.run_name if run.settings.tensorboard else None
     journal = Journal(run.run_name, work.say, events)
@@ -292,7 +241,7 @@ def state_folder(folder: RunFolder) -> Path:
     return folder.path / "state"
 
 
-def _predict(work: _Work, network: Network, splits: dict[str, _Split]) -> dict[str, float]:
+def _predict(work: _Work, network: Network, splits: dict[str, Split]) -> dict[str, float]:
     """Write the predictions of the validation and test images; return the seconds each took."""
     seconds: dict[str, float] = {}
     for name in ("val", "test"):
@@ -316,7 +265,7 @@ def _predict(work: _Work, network: Network, splits: dict[str, _Split]) -> dict[s
 
 
 def _results_of(
-    work: _Work, network: Network, progress: Progress, splits: dict[str, _Split], seconds: dict[str, float]
+    work: _Work, network: Network, progress: Progress, splits: dict[str, Split], seconds: dict[str, float]
 ) -> dict[str, Any]:
     notes = (progress.ended_early, work.arithmetic.memory_note(work.run.settings.batch_size))
     tested = len(splits["test"].table) if "test" in splits else 0
@@ -331,6 +280,7 @@ def _results_of(
         "cut_short": progress.cut_short
         and {"by": progress.cut_short, "run_time_limit": work.run.settings.run_time_limit},
         "history": progress.history,
+        "peak_memory_bytes": peak_memory_bytes(),
         "timing": {
             "train_seconds": round(progress.seconds, 3),
             "train_images_per_second": round(progress.images_seen / progress.seconds, 2) if progress.seconds else None,

@@ -10,12 +10,13 @@ import torch
 from model_aggregation.continuation import goes_on, problems_of_run
 from model_aggregation.disk_space import STATE_COPIES, planned_files
 from model_aggregation.environment import make_fabric
-from model_aggregation.experiment import cache_of, state_folder
+from model_aggregation.experiment import state_folder
 from model_aggregation.models.arithmetic import Arithmetic
 from model_aggregation.models.build import Network, build_network
 from model_aggregation.models.inference import copied_for_inference, example_images
 from model_aggregation.plan import Plan
 from model_aggregation.results.run_folder import RunFolder
+from model_aggregation.run_images import cache_of
 from model_aggregation.run_plan import RunPlan
 from model_aggregation.training.checkpoint import stored_states
 from model_aggregation.training.losses import make_loss

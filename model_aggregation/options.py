@@ -287,6 +287,12 @@ class Options(BaseModel):
     predict_batch_size: Annotated[int | None, TRAINING] = Field(
         None, ge=1, description="Images at once where nothing is learnt; default: the fastest of a few that are timed."
     )
+    jobs: Annotated[int | None, TRAINING] = Field(
+        None,
+        ge=0,
+        description="Runs at the same time, each in a process of its own with its share of the threads; default: one "
+        "for each GPU, without several GPUs one. 0: in this process, one after the other, for debugging.",
+    )
     compile: Annotated[bool, TRAINING] = Field(
         False, description="Compile the training step (torch.compile): pays on a GPU; the first steps take long."
     )
@@ -357,7 +363,7 @@ class Options(BaseModel):
 
     @field_validator(
         "thaw_at", "patience", "clip_gradient", "save_every", "weight_decay", "workers", "image_size", "num_classes",
-        "split_seed", "folds", "fold", "cache_limit", "threads", "window", "alike",
+        "split_seed", "folds", "fold", "cache_limit", "threads", "jobs", "window", "alike",
         "predict_batch_size", "time_limit", "run_time_limit",
         mode="before",
     )  # fmt: skip

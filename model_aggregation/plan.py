@@ -83,6 +83,15 @@ class Plan:
         """The log folder, absolute."""
         return self.settings.log_folder.resolve()
 
+    def for_run(self, run: RunPlan | PoolPlan) -> "Plan":
+        """Return what the execution of one run needs: little, since it is sent to another process.
+
+        Other runs of its model stay, since seeds and folds are computed alike; their tables do not.
+        """
+        first = self.runs[0]
+        alike = tuple(replace(other, table=first.table) for other in self.runs[1:] if other.model == run.model)
+        return replace(self, tables=(), runs=(first, *alike), pools=())
+
     def split_files(self) -> dict[str, ImageTable]:
         """Return the split tables to write into the folder, by file name."""
         if self.settings.folds is None:

@@ -14,7 +14,9 @@ from model_aggregation.results.tables import predictions_table
 from model_aggregation.run_plan import PoolPlan
 from model_aggregation.settings_files import write_settings
 
-_OF_ONE_MEMBER = ("history", "best_epoch", "epochs_trained", "weights", "part_of", "reason", "cut_short")
+_OF_ONE_MEMBER = (
+    "history", "best_epoch", "epochs_trained", "weights", "part_of", "reason", "cut_short", "peak_memory_bytes",
+)  # fmt: skip
 """What the environment of a member says about itself alone."""
 
 Members = Mapping[int, RunFolder]

@@ -20,6 +20,8 @@ from rich.text import Text
 _SILENCE_SECONDS = 10
 _SHARE_PER_LINE = 0.1
 
+Clock = Callable[[], float]
+
 
 class Reporter:
     """Says nothing; the base for a person's output and the one to use from Python."""
@@ -34,6 +36,13 @@ class Reporter:
         as each other, so that the time left can be told; ``done`` may hold a part of a unit.
         """
 
+    def measure(self, **facts: float) -> None:
+        """Tell numbers as they stand now: ``loss``, ``accuracy``, ``images_per_second``."""
+
+    def part(self, name: str) -> "Reporter":  # noqa: ARG002  (of those who say something)
+        """Return a reporter for one of several things that go on at once."""
+        return self
+
     @contextmanager
     def working(self) -> Iterator["Reporter"]:
         """Show progress inside the block; whatever is still being counted at its end, failed or not, is put away."""
@@ -41,7 +50,7 @@ class Reporter:
 
 
 @dataclass
-class _Stage:
+class Stage:
     """Something being counted; times in seconds of one clock."""
 
     what: str
@@ -63,45 +72,63 @@ class _Stage:
         return max(0.0, each * (self.total - self.done) - (now - self.moved))
 
 
+class Stages(list[Stage]):
+    """What is being counted, the outermost first."""
+
+    def move(self, now: float, what: str, done: float, total: int, *, note: str, steady: bool) -> Stage:
+        """Return the stage of ``what``, moved to ``done``; a new one stands inside the others."""
+        stage = next((stage for stage in self if stage.what == what), None)
+        if stage is None:
+            stage = Stage(what, total, steady, began=now, moved=now, first=done, done=done, said=done)
+            self.append(stage)
+        if done != stage.done:
+            stage.done, stage.moved = done, now
+        stage.note = note
+        return stage
+
+    def put_away(self, stage: Stage) -> None:
+        """Forget a stage, with what is counted inside it, if it is complete."""
+        if stage.done >= stage.total:
+            del self[self.index(stage) :]
+
+
 class ConsoleReporter(Reporter):
     """Writes to a console: live bars if it is a terminal; elsewhere lines, and after some silence how far it is."""
 
-    def __init__(self, console: Console | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, console: Console | None = None, *, clock: Clock = time.monotonic) -> None:
         self.console = console or Console(file=sys.stderr, highlight=False, soft_wrap=True)
-        self._clock = clock
-        self._stages: list[_Stage] = []  # the outermost first
+        self.clock = clock
+        self._stages = Stages()
+        self._parts: list[_Part] = []
         self._live: Live | None = None
         self._last_line = clock()
 
     def message(self, text: str) -> None:
         """Print one line, above the bars if there are any."""
-        self._last_line = self._clock()
+        self._last_line = self.clock()
         self.console.print(text, markup=False)
 
     def count(self, what: str, done: float, total: int, note: str = "", *, steady: bool = True) -> None:
         """Move the bar of ``what``; a complete one disappears and leaves no line."""
-        now = self._clock()
-        stage = next((stage for stage in self._stages if stage.what == what), None)
-        if stage is None:
-            stage = _Stage(what, total, steady, began=now, moved=now, first=done, done=done, said=done)
-            self._stages.append(stage)
-        if done != stage.done:
-            stage.done, stage.moved = done, now
-        stage.note = note
-        if self._live is None:
-            self._break_silence(stage)
-        if done >= total:
-            del self._stages[self._stages.index(stage) :]
+        stage = self._stages.move(self.clock(), what, done, total, note=note, steady=steady)
+        self.break_silence(self._stages, stage)
+        self._stages.put_away(stage)
 
-    def _break_silence(self, stage: _Stage) -> None:
+    def part(self, name: str) -> Reporter:
+        """Return a reporter whose messages begin with the name, and whose bars are a single line."""
+        return _Part(self, name, self._parts)
+
+    def break_silence(self, stages: Stages, stage: Stage, name: str = "") -> None:
         """Print a line for the innermost stage if it is long; complete ones only if they were told of before."""
-        silent = self._clock() - self._last_line >= _SILENCE_SECONDS
+        if self._live is not None:
+            return
+        silent = self.clock() - self._last_line >= _SILENCE_SECONDS
         further = stage.done - stage.said >= _SHARE_PER_LINE * stage.total
         ends = stage.done >= stage.total and stage.said > stage.first
-        if stage is self._stages[-1] and (ends or (silent and further)):
+        if stage is stages[-1] and (ends or (silent and further)):
             stage.said = stage.done
-            where = "; ".join(f"{each.what} {int(each.done)}/{each.total}" for each in self._stages)
-            self.message(f"  {where}" + (f"; {stage.note}" if stage.note else ""))
+            where = "; ".join(f"{each.what} {int(each.done)}/{each.total}" for each in stages)
+            self.message(f"  {name}{where}" + (f"; {stage.note}" if stage.note else ""))
 
     @contextmanager
     def working(self) -> Iterator[Reporter]:
@@ -122,19 +149,60 @@ class ConsoleReporter(Reporter):
 
     def bars(self) -> Constrain:
         """Return what is being counted, one bar below the other; on a narrow terminal the notes are shortened."""
-        now = self._clock()
+        now = self.clock()
         grid = Table.grid(padding=(0, 1))
         for justify in ("left", "left", "right", "right"):
             grid.add_column(justify=justify, no_wrap=True)
         grid.add_column()
         bar_width = min(40, max(8, self.console.width - 72))
-        for stage in tuple(self._stages):  # drawn by a thread of its own
+        rows = [(stage.what, stage, stage.note) for stage in tuple(self._stages)]  # drawn by a thread of its own
+        rows += [row for part in tuple(self._parts) for row in part.rows()]
+        for name, stage, note in rows:
             seconds = stage.seconds_left(now)
             grid.add_row(
-                Text(stage.what),
+                Text(name),
                 ProgressBar(total=stage.total, completed=stage.done, width=bar_width),
                 f"{int(stage.done):{len(str(stage.total))}}/{stage.total}",
                 "" if seconds is None else f"{timedelta(seconds=round(seconds))} left",
-                Text(stage.note, no_wrap=True, overflow="ellipsis"),
+                Text(note, no_wrap=True, overflow="ellipsis"),
             )
         return Constrain(grid, self.console.width - 3)  # a terminal's own ^C must not begin a new line
+
+
+class _Part(Reporter):
+    """One of several things that a console shows at once, from its first count to the end of its block."""
+
+    def __init__(self, console: ConsoleReporter, name: str, shown: "list[_Part]") -> None:
+        self._console = console
+        self._name = name
+        self._shown = shown
+        self._stages = Stages()
+
+    def message(self, text: str) -> None:
+        self._console.message(f"  {self._name}: {text.strip()}")
+
+    def count(self, what: str, done: float, total: int, note: str = "", *, steady: bool = True) -> None:
+        stage = self._stages.move(self._console.clock(), what, done, total, note=note, steady=steady)
+        self._console.break_silence(self._stages, stage, f"{self._name}: ")
+        self._stages.put_away(stage)
+
+    @contextmanager
+    def working(self) -> Iterator[Reporter]:
+        outside = len(self._stages)
+        if not outside and self not in self._shown:
+            self._shown.append(self)
+        try:
+            yield self
+        finally:
+            del self._stages[outside:]
+            if not outside and self in self._shown:
+                self._shown.remove(self)
+
+    def rows(self) -> list[tuple[str, Stage, str]]:
+        """Return name, outermost stage and note of the line, none while nothing is counted."""
+        stages = tuple(self._stages)
+        if not stages:
+            return []
+        inner = stages[-1]
+        counted = f"{inner.what} {int(inner.done)}/{inner.total}"
+        return [(self._name, stages[0], inner.note if inner.note and len(stages) > 1 else counted)]

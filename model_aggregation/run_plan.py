@@ -175,6 +175,7 @@ def _shared_values(settings: Settings, model: ModelName, *, positive: str | None
         "data": settings.data.resolve(),
         "model": str(model),
         "models": (),
+        "jobs": None,  # of the plan
         "comparison": None if group == SINGLE else group,
         "positive": positive,
         "log_folder": settings.log_folder.resolve(),

@@ -24,11 +24,11 @@ from model_aggregation.data.pixels import PixelRule, decode_to_rules
 from model_aggregation.environment import make_fabric
 from model_aggregation.errors import ModelAggregationError
 from model_aggregation.evaluation.estimate import Estimate
-from model_aggregation.experiment import pixel_rule, stored_images
 from model_aggregation.forecast import forecast
 from model_aggregation.models.build import build_network
 from model_aggregation.plan import Plan
 from model_aggregation.progress import Reporter
+from model_aggregation.run_images import pixel_rule, stored_images
 from model_aggregation.run_plan import RunPlan
 
 State = Literal["proposed", "measured", "over budget", "too large", "failed", "not here", "stopped"]

@@ -12,6 +12,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from typing import TypeVar
 
+from model_aggregation.processes import end_with_parent, without_main
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -52,8 +54,10 @@ def map_files(
     done = 0
     while done < len(tasks):
         try:
-            with ProcessPoolExecutor(workers, mp_context=_CONTEXT) as pool:
-                for result in pool.map(function, tasks[done:], chunksize=chunksize):
+            with _processes(workers) as pool:
+                with without_main():
+                    results = pool.map(function, tasks[done:], chunksize=chunksize)
+                for result in results:
                     yield result
                     done += 1
         except BrokenProcessPool:  # by one of those in work, probably
@@ -68,14 +72,21 @@ def map_alone(
 ) -> Iterator[Result]:
     """Yield ``function(task)`` for each task in one other process, a new one after each task that kills it."""
     with ExitStack() as stack:
-        pool = stack.enter_context(ProcessPoolExecutor(1, mp_context=_CONTEXT))
+        pool = stack.enter_context(_processes(1))
         for task in tasks:
             try:
-                result = pool.submit(function, task).result()
+                with without_main():
+                    waiting = pool.submit(function, task)
+                result = waiting.result()
             except BrokenProcessPool:
-                pool = stack.enter_context(ProcessPoolExecutor(1, mp_context=_CONTEXT))
+                pool = stack.enter_context(_processes(1))
                 result = killed(task)
             yield result
+
+
+def _processes(count: int) -> ProcessPoolExecutor:
+    """Return worker processes that end with this one."""
+    return ProcessPoolExecutor(count, mp_context=_CONTEXT, initializer=end_with_parent)
 
 
 def usable_cores() -> int:

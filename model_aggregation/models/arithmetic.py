@@ -56,7 +56,8 @@ class Arithmetic:
 
     ``device`` is the kind of device it was settled for; ``origin`` says how each choice came about; ``seconds`` holds
     what was timed, per image. ``batch_parts`` is above 1 where a whole batch does not fit into memory: it is learnt in
-    so many parts, whose gradients are added up.
+    so many parts, whose gradients are added up. ``whole_batch_size`` is that of inference before it was halved for the
+    same reason.
     """
 
     training: Mode = Mode()
@@ -66,6 +67,7 @@ class Arithmetic:
     origin: str = "set"
     seconds: dict[str, float] = field(default_factory=dict)
     batch_parts: int = 1
+    whole_batch_size: int | None = None
 
     def __str__(self) -> str:
         inference = self.inference
@@ -86,7 +88,14 @@ class Arithmetic:
             raise ValueError("a batch of one image has no half")
         if action == "learning":
             return replace(self, batch_parts=2 * self.batch_parts)
-        return replace(self, inference=replace(self.inference, batch_size=self.inference.batch_size // 2))
+        images = self.inference.batch_size
+        halved = replace(self.inference, batch_size=images // 2)
+        return replace(self, inference=halved, whole_batch_size=self.whole_batch_size or images)
+
+    def before_halving(self) -> "Arithmetic":
+        """Return what was settled before anything was halved for lack of memory."""
+        whole = replace(self.inference, batch_size=self.whole_batch_size or self.inference.batch_size)
+        return replace(self, inference=whole, batch_parts=1, whole_batch_size=None)
 
     def memory_note(self, batch_size: int) -> str | None:
         """Return what a reader of the results should know of batches that did not fit into memory."""

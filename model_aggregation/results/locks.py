@@ -7,9 +7,11 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from model_aggregation.errors import ResultsError
+from model_aggregation.files import content_hash
 
 LOCKS = ".locks"
 """Folder of the locks in a log folder."""
+_PATIENCE_SECONDS = 1.0  # who asks whether a run is locked holds it for an instant
 
 
 class RunIsBusyError(ResultsError):
@@ -28,10 +30,19 @@ def run_lock(log_folder: Path, group_name: str, run_name: str) -> Iterator[None]
     path = _lock_path(log_folder, group_name, run_name)
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(path, timeout=0):
+        with FileLock(path, timeout=_PATIENCE_SECONDS):
             yield
     except Timeout as error:
         raise RunIsBusyError(f"Another process is working on {run_name}; it was left alone.") from error
+
+
+@contextmanager
+def settling_lock(log_folder: Path, group_name: str, model: str) -> Iterator[None]:
+    """Wait until no other run of the model settles how it is computed, and let none do so inside the block."""
+    path = log_folder / LOCKS / f"{group_name}.{content_hash(model.encode())[:16]}.settling.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path):
+        yield
 
 
 def is_locked(log_folder: Path, group_name: str, run_name: str) -> bool:

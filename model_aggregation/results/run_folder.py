@@ -127,9 +127,12 @@ class RunFolder(RunPaths):
     def write_error(self, error: BaseException) -> None:
         """Write why the run failed: the reason in words, an empty line, the traceback."""
         words = str(error) if isinstance(error, ModelAggregationError) else f"{type(error).__name__}: {error}"
-        reason = re.sub(r"\n\s*\n", "\n", words.strip())
-        trace = "".join(traceback.format_exception(error))
-        write_text(self.error_txt, (f"{reason}\n\n{trace}").encode(errors="replace").decode())
+        self.write_failure(words, "".join(traceback.format_exception(error)))
+
+    def write_failure(self, reason: str, details: str) -> None:
+        """Write why the run failed: the reason in words, an empty line, what helps to find the cause."""
+        reason = re.sub(r"\n\s*\n", "\n", reason.strip())
+        write_text(self.error_txt, (f"{reason}\n\n{details}").encode(errors="replace").decode())
 
     def clear_error(self) -> None:
         """Remove the error of an earlier attempt."""

@@ -46,6 +46,11 @@ class RunPaths:
         """The log a person reads."""
         return self._named("_status.txt")
 
+    @property
+    def progress_jsonl(self) -> Path:
+        """Where the run stands while it goes on; there is none once it is finished."""
+        return self.path / "progress.jsonl"
+
     def architecture_txt(self, model: str) -> Path:
         """The network, printed."""
         return self.path / f"{model_slug(model)}_architecture.txt"

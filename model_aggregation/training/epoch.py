@@ -216,5 +216,6 @@ class _Meter:
         note = f"loss {self.loss / self.seen:.4f}  accuracy {self.right / self.seen:.3f}  {speed:.0f} images/s"
         reporter, epochs, name = self._training.reporter, self._training.settings.epochs, self._training.journal.name
         whole = self._batches + 1  # what is left of an epoch after its batches counts as one more
+        reporter.measure(loss=self.loss / self.seen, accuracy=self.right / self.seen, images_per_second=speed)
         reporter.count("epochs", self._progress.epoch + self.done / whole, epochs, name)
         reporter.count("batches", self.done, self._batches, note)

@@ -1,0 +1,217 @@
+"""Where the runs of a plan execute: each in a process of its own, one after the other or several at once.
+
+What finished stays; the same command continues.
+"""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+from model_aggregation.continuation import prepare_folders
+from model_aggregation.data.image_store import open_stores, remove_store
+from model_aggregation.engine.here import Here
+from model_aggregation.engine.places import place_warnings, places
+from model_aggregation.engine.record import Record
+from model_aggregation.engine.supervision import Supervisor
+from model_aggregation.engine.task import Ending, Item, Task, perform
+from model_aggregation.errors import ModelAggregationError
+from model_aggregation.names import SINGLE
+from model_aggregation.plan import Plan
+from model_aggregation.prediction import pixel_rule
+from model_aggregation.progress import Reporter
+from model_aggregation.results.index import Index
+from model_aggregation.results.run_folder import RunFolder
+from model_aggregation.run_images import cache_of, stored_images
+from model_aggregation.run_plan import PoolPlan
+from model_aggregation.training.time_limit import TimeLimit
+
+
+class InterruptionError(ModelAggregationError):
+    """The user stopped the program; what was done is stored."""
+
+
+@dataclass
+class Outcome:
+    """How the runs of a plan ended, by name."""
+
+    finished: list[str] = field(default_factory=list)
+    already_there: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    stopped: list[str] = field(default_factory=list)  # not begun before the time was over
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every run finished, 2 when some failed or were not begun."""
+        return 2 if self.failed or self.stopped else 0
+
+
+def run(plan: Plan, reporter: Reporter | None = None) -> Outcome:
+    """Execute every run of a plan that is not finished yet.
+
+    A run that fails, whatever becomes of its process, is recorded with its error, and the others go on.
+
+    Raises
+    ------
+    ResultsError
+        If names are taken by runs with other settings or data; nothing is done then.
+    InterruptionError
+        When the user pressed Ctrl-C or the program was told to end (SIGTERM); the same command continues.
+    """
+    reporter = reporter or Reporter()
+    limit = TimeLimit(plan.settings.seconds("time_limit"))
+    prepare_folders(plan, reporter.message)
+    record = Record(Index(plan.log_folder), reporter)
+    record.planned(plan)
+    work = _Work(plan, record, reporter, limit)
+    with reporter.working(), _stopped_by_signals():
+        _decode_once(plan, reporter)
+        work.do_all()
+    if plan.runs[0].group_name != SINGLE:
+        record.report(plan.folder)
+    if not plan.settings.keep_cache:
+        for item in plan.runs:
+            rule = pixel_rule(item.preprocessing, item.settings)
+            remove_store(stored_images(plan), rule, cache=cache_of(item.settings))
+    return work.outcome
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Let the system's request to end (SIGTERM) do what Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():  # only the main one may
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _decode_once(plan: Plan, reporter: Reporter) -> None:
+    """Make the image stores of all runs in one pass over the files; what fails here is each run's own failure later."""
+    waiting = [run for run in plan.runs if not RunFolder(run.folder).finished and run.settings.transforms is None]
+    rules = list(dict.fromkeys(pixel_rule(run.preprocessing, run.settings) for run in waiting))
+    if len(rules) < 2:  # a single size is made by the first run
+        return
+    sizes = ", ".join(str(rule.image_size) for rule in rules)
+    with suppress(ModelAggregationError, OSError):
+        open_stores(
+            stored_images(plan),
+            rules,
+            cache=cache_of(plan.settings),
+            workers=plan.settings.workers,
+            progress=lambda done, total: reporter.count(f"decoding images at {sizes} px", done, total),
+        )
+
+
+class _Work:
+    """The runs of a plan that wait, go on and have ended."""
+
+    def __init__(self, plan: Plan, record: Record, reporter: Reporter, limit: TimeLimit) -> None:
+        self.outcome = Outcome()
+        self._plan = plan
+        self._record = record
+        self._reporter = reporter
+        self._limit = limit
+        self._waiting: list[Item] = list(plan.all_runs)
+        self._going_on: list[Item] = []
+        self._shares = places(plan.settings, most=len(plan.runs))
+
+    def do_all(self) -> None:
+        """Start what may start, and take what ended, until nothing is left."""
+        for warning in place_warnings(self._plan.settings, len(self._shares)):
+            self._reporter.message(warning)
+        with self._engine() as engine:
+            try:
+                while self._waiting or engine.is_busy:
+                    while engine.has_room and (item := self._next()) is not None:
+                        self._start(engine, item)
+                    self._show()
+                    if engine.is_busy:
+                        self._take(*engine.next_ending())
+            except KeyboardInterrupt as stop:
+                names = self._stop(engine)
+                raise InterruptionError(
+                    f"Stopped{' in ' if names else ''}{', '.join(names)}. Finished runs and finished epochs are "
+                    "stored; give the same command again to continue."
+                ) from stop
+
+    def _engine(self) -> Supervisor | Here:
+        if self._shares:
+            return Supervisor(self._shares, self._reporter, self._begun)
+        return Here(self._reporter, self._begun)
+
+    def _next(self) -> Item | None:
+        """Take the next run that may start: a pool of folds comes after the last of them."""
+        for item in self._waiting:
+            open_runs = {*self._waiting, *self._going_on}
+            if not isinstance(item, PoolPlan) or open_runs.isdisjoint(item.members):
+                self._waiting.remove(item)
+                return item
+        return None
+
+    def _start(self, engine: Supervisor | Here, item: Item) -> None:
+        if isinstance(item, PoolPlan):
+            self._reporter.message(f"pooling {len(item.members)} folds → {item.run_name}")
+        else:
+            runs = self._plan.runs
+            self._reporter.message(f"[{runs.index(item) + 1}/{len(runs)}] {item.model} → {item.run_name}")
+        self._going_on.append(item)
+        task = Task(self._plan.for_run(item), item, self._limit.seconds_left)
+        if RunFolder(item.folder).finished or task.begins_too_late:  # nothing is to be done: that needs no process
+            self._take(item, perform(task, self._reporter, lambda: None))
+        else:
+            engine.start(task)
+
+    def _begun(self, item: Item) -> None:
+        self._record.state(item, "running")
+
+    def _show(self) -> None:
+        runs = self._plan.runs
+        now = [f"{runs.index(item) + 1}: {item.model}" for item in self._going_on if not isinstance(item, PoolPlan)]
+        done = sum(run not in self._waiting and run not in self._going_on for run in runs)
+        self._reporter.count("models", done, len(runs), f"now {', '.join(now)}" if now else "", steady=False)
+
+    def _stop(self, engine: Supervisor | Here) -> list[str]:
+        """Stop what goes on, and return its names."""
+        names = [item.run_name for item in self._going_on]
+        for item, ending in engine.stop():
+            self._take(item, ending)
+        for item in self._going_on:  # they were done here
+            self._record.state(item, "interrupted")
+        return names
+
+    def _take(self, item: Item, ending: Ending) -> None:
+        """Write down how a run ended."""
+        self._going_on.remove(item)
+        if ending.state == "refused":
+            self._fail(item, ending.reason)
+        elif ending.state == "stopped":
+            self._record.state(item, "stopped")
+            self._say(item, "not begun: the time was over; the same command goes on with it")
+            self.outcome.stopped.append(item.run_name)
+        elif ending.state == "interrupted":
+            self._record.state(item, "interrupted")
+            self._fail(item, "stopped before its end; the same command continues")
+        elif ending.state == "failed":
+            self._record.result(item)
+            self._fail(item, ending.reason, "failed: ")
+        elif ending.state == "already finished":
+            self._say(item, "finished before")
+            self.outcome.already_there.append(item.run_name)
+            self._record.result(item)
+        else:
+            self.outcome.finished.append(item.run_name)
+            self._record.result(item)
+            self._record.report(item.folder)
+
+    def _fail(self, item: Item, reason: str, how: str = "") -> None:
+        self.outcome.failed[item.run_name] = reason
+        self._say(item, f"{how}{reason}")
+
+    def _say(self, item: Item, words: str) -> None:
+        reporter = self._reporter.part(item.run_name) if len(self._shares) > 1 else self._reporter
+        reporter.message(f"  {words}")

@@ -1,0 +1,72 @@
+"""The images of a run: which the image store keeps, and where the pixels of each split come from."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+
+from model_aggregation.config import Settings
+from model_aggregation.data.image_cache import Cache, default_cache_folder
+from model_aggregation.data.image_store import open_store
+from model_aggregation.data.loading import ImageSource, image_source
+from model_aggregation.plan import Plan
+from model_aggregation.prediction import pixel_rule
+from model_aggregation.progress import Reporter
+from model_aggregation.run_plan import RunPlan
+from model_aggregation.training.image_policies import change_of_single_images
+from model_aggregation.training.job import LabelledImages
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The images of one split: their table, and where their pixels come from."""
+
+    table: pd.DataFrame
+    images: ImageSource
+
+    def labelled(self, classes: tuple[str, ...]) -> LabelledImages:
+        """Return the images with their classes as numbers."""
+        codes = pd.Categorical(self.table["label"], categories=list(classes)).codes
+        return LabelledImages(self.images, torch.from_numpy(codes.astype(np.int64)))
+
+
+def load_images(plan: Plan, run: RunPlan, reporter: Reporter) -> dict[str, Split]:
+    """Return the splits of a run that have images; what is not decoded yet is decoded now."""
+    settings, rule = run.settings, pixel_rule(run.preprocessing, settings)
+    tables = run.splits()
+    store = None
+    if settings.transforms is None and tables:
+        store = open_store(
+            stored_images(plan),
+            rule,
+            cache=cache_of(settings),
+            workers=settings.workers,
+            progress=lambda done, total: reporter.count(f"decoding images at {rule.image_size} px", done, total),
+        )
+        if store is None:
+            reporter.message("  no room on the disk for decoded images: they are decoded again in each epoch")
+    workers = settings.workers if settings.workers is not None else min(8, torch.get_num_threads())
+    sources = {
+        name: image_source(
+            table,
+            store,
+            rule,
+            transforms=settings.transforms,
+            change=change_of_single_images(settings.augmentation) if name == "train" else None,
+            workers=workers,
+        )
+        for name, table in tables.items()
+    }
+    return {name: Split(table, sources[name]) for name, table in tables.items()}
+
+
+def cache_of(settings: Settings) -> Cache:
+    """Return where decoded images are kept, and how many bytes of them."""
+    return Cache(settings.cache_folder or default_cache_folder(), settings.cache_limit)
+
+
+def stored_images(plan: Plan) -> pd.DataFrame:
+    """Return the images that a store holds: all readable ones with a split, whatever is switched on."""
+    readable = plan.table.readable()
+    return readable[readable["split"] != ""]
