@@ -8,6 +8,7 @@ from model_aggregation.cli import (  # noqa: F401  (they add their commands to t
     making,
     models_command,
     split_command,
+    status_command,
     suggest_command,
     viewing,
     weights_command,

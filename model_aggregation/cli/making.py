@@ -10,6 +10,7 @@ from rich.console import Console
 from model_aggregation.cli.app import app, reporter_for_console, say
 from model_aggregation.config import Settings, make_settings
 from model_aggregation.options import Options
+from model_aggregation.processes import start_server
 
 if TYPE_CHECKING:
     from model_aggregation.plan import Plan
@@ -137,6 +138,8 @@ def _execute(settings: Settings) -> int:
     from model_aggregation.cli.texts import finding_lines, outcome_parts
     from model_aggregation.engine import run as run_plan
 
+    if settings.jobs != 0:
+        start_server()  # its imports go on while the images are looked at
     made = plan_for(settings)
     reporter = reporter_for_console()
     for line in finding_lines(made):

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import dash_mantine_components as dmc
@@ -11,6 +12,7 @@ from dash.development.base_component import Component
 from model_aggregation.errors import ModelAggregationError
 from model_aggregation.viewer.colours import STATE_COLOURS, template
 from model_aggregation.viewer.context import Context
+from model_aggregation.viewer.reading import Progress
 from model_aggregation.viewer.texts import texts
 from model_aggregation.viewer.wording import in_words
 
@@ -59,6 +61,21 @@ def guarded(context: Context, make: Callable[..., Component], *values: Any) -> C
     except Exception:
         log.exception("A part of a page cannot be shown.")
         return note(context.say("shell.unexpected_title"), context.say("shell.unexpected"))
+
+
+def progress_words(context: Context, progress: Progress) -> str:
+    """Return where a running run stands: its epoch with loss, speed and time left, else its last line; may be empty."""
+    live = progress.live
+    if live is None or live.epoch is None:
+        return progress.lines[-1] if progress.lines else ""
+    words = [context.say("home.live_epoch", epoch=live.epoch, epochs=live.epochs)]
+    if live.loss is not None:
+        words.append(context.say("home.live_loss", loss=f"{live.loss:.4f}"))
+    if live.images_per_second is not None:
+        words.append(context.say("home.live_speed", speed=f"{live.images_per_second:.0f}"))
+    if live.seconds_left is not None:
+        words.append(context.say("home.live_left", time=timedelta(seconds=round(live.seconds_left))))
+    return " · ".join(words)
 
 
 def state_badge(context: Context, state: str, count: int | None = None) -> Component:

@@ -10,7 +10,7 @@ from model_aggregation.viewer.addresses import Address, link
 from model_aggregation.viewer.colours import STATE_COLOURS
 from model_aggregation.viewer.context import Context
 from model_aggregation.viewer.keeping import keep_in_address
-from model_aggregation.viewer.parts import metric_name, note, notes_of, number_text, state_badge
+from model_aggregation.viewer.parts import metric_name, note, notes_of, number_text, progress_words, state_badge
 from model_aggregation.viewer.reading import GroupRow, GroupsView
 
 ROWS_PER_PAGE = 50
@@ -118,7 +118,7 @@ def _address(row: GroupRow) -> str:
 
 
 def _running_card(context: Context, row: GroupRow) -> Component:
-    """Return how far a comparison is, and the last line of each run that works now."""
+    """Return how far a comparison is, and where each run that works now stands."""
     done, failed, total = row.states.get("finished", 0), row.states.get("failed", 0), sum(row.states.values())
     bar = dmc.ProgressRoot(
         [
@@ -131,11 +131,9 @@ def _running_card(context: Context, row: GroupRow) -> Component:
     words = [context.say("home.progress", done=done, total=total) if row.run is None else context.say("state.running")]
     words += [context.say("home.progress_failed", count=failed)] if failed else []
     lines = [
-        dmc.Text(
-            [dmc.Text(progress.run, span=True, fw=500), " ", progress.lines[-1]], size="xs", c="dimmed", truncate=True
-        )
+        dmc.Text([dmc.Text(progress.run, span=True, fw=500), " ", words_now], size="xs", c="dimmed", truncate=True)
         for progress in context.reader.leaderboard(row.group).progress.values()
-        if progress.lines and row.run in (None, progress.run)
+        if row.run in (None, progress.run) and (words_now := progress_words(context, progress))
     ]
     top = dmc.Group(
         [dmc.Anchor(row.name, href=_address(row), fw=600, className="name"), dmc.Text(" · ".join(words), size="sm")],

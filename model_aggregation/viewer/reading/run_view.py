@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from model_aggregation.errors import ResultsError
-from model_aggregation.files import read_json
+from model_aggregation.results.live import read_live
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.results.tables import read_text
 from model_aggregation.viewer.reading.catalog import Entry
@@ -189,15 +189,5 @@ def progress_of(entry: Entry, state: str, lines: int) -> Progress:
     if entry.folder is None:
         return Progress(entry.run, state, ())
     folder = RunFolder(entry.folder)
-    reading = Reading()
-    details = reading.of(
-        folder.path / "progress.json", lambda: _read_details(folder.path / "progress.json"), no_values()
-    )
-    return Progress(entry.run, state, _status_lines(reading, folder.status_txt, lines), details)
-
-
-def _read_details(path: Path) -> dict[str, Any]:
-    try:
-        return dict(_dict(read_json(path)))
-    except ValueError:  # it is only a courtesy, and may be replaced at this moment
-        return {}
+    live = read_live(folder.progress_jsonl)
+    return Progress(entry.run, state, _status_lines(Reading(), folder.status_txt, lines), live)

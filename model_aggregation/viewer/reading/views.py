@@ -8,6 +8,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from model_aggregation.results.leaderboard_rows import Row, plain_records
+from model_aggregation.results.live import LiveState
 
 ALL_IMAGES = "-"
 """In place of a set's name: the rows of ``images.csv``, train images too (no set can have this name)."""
@@ -66,8 +67,8 @@ class Progress:
     run: str
     state: str
     lines: tuple[str, ...]
-    details: Mapping[str, Any] = field(default_factory=dict)
-    """The content of ``progress.json``, where there is one."""
+    live: LiveState | None = None
+    """What the run last said of itself, where it is not finished."""
 
 
 @dataclass(frozen=True, eq=False)

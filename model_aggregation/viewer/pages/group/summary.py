@@ -8,7 +8,7 @@ from dash.development.base_component import Component
 
 from model_aggregation.names import SINGLE
 from model_aggregation.viewer.context import Context
-from model_aggregation.viewer.parts import metric_name, note, notes_of, state_badge
+from model_aggregation.viewer.parts import metric_name, note, notes_of, progress_words, state_badge
 from model_aggregation.viewer.reading import Leaderboard
 from model_aggregation.viewer.wording import in_words
 
@@ -68,7 +68,11 @@ def summary(context: Context, board: Leaderboard) -> list[Component]:
     parts: list[Component] = [dmc.Text(" ".join(sentences(context, board)), size="sm", c="dimmed")]
     if board.warnings:
         parts.append(note(context.say("group.warnings"), _lines(context, board.warnings)))
-    running = [f"{progress.run}: {progress.lines[-1]}" for progress in board.progress.values() if progress.lines]
+    running = [
+        f"{progress.run}: {words}"
+        for progress in board.progress.values()
+        if (words := progress_words(context, progress))
+    ]
     if running:
         parts.append(note(context.say("group.running"), "\n".join(running[:8]), kind="hint"))
     return [*parts, *notes_of(context, board.notes)]
