@@ -29,9 +29,10 @@ def start_server() -> None:
     """Start the server that runs are forked from, if there is none yet; its imports go on beside what follows."""
     if not _FORKS:
         return
-    from multiprocessing import forkserver
+    from multiprocessing import forkserver, resource_tracker
 
     calm_idle_threads()
+    resource_tracker.ensure_running()  # here, because it lets through the signal that is held back below
     forkserver.set_forkserver_preload([PRELOADED])
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C must not break its imports
     try:

@@ -112,7 +112,7 @@ def test_a_script_without_a_guard_runs_once(project):
 
 
 def test_a_killed_run_continues_with_the_same_command_and_ends_in_the_same_bits(project):
-    words = ["train", "data", "--model", "networks:slow", "--epochs", "6", "--seed", "1", "--threads", "1"]
+    words = ["train", "data", "--model", "networks:slow", "--epochs", "20", "--seed", "1", "--threads", "1"]
     calm = started(project, *words, "--name", "calm")
     assert calm.wait(120) == 0, calm.communicate()
     folder = project / "log" / "hit"
@@ -122,7 +122,7 @@ def test_a_killed_run_continues_with_the_same_command_and_ends_in_the_same_bits(
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 2, output
     assert "killed by signal 9" in output
-    assert "epoch 2/6" in RunFolder(folder).read_error()
+    assert "epoch 2/20" in RunFolder(folder).read_error()
     again = started(project, *words, "--name", "hit")
     output, _ = again.communicate(timeout=120)
     assert again.returncode == 0, output

@@ -114,3 +114,34 @@ def test_the_silent_reporter_is_silent(capsys):
         reporter.message("a")
         reporter.count("b", 1, 2)
     assert capsys.readouterr() == ("", "")
+
+
+def test_of_several_things_at_once_each_has_a_line():
+    screen = Screen(terminal=True, width=120)
+    with screen.reporter.working() as reporter:
+        reporter.count("models", 0, 2, "now 1: a, 2: b", steady=False)
+        parts = [reporter.part(name) for name in ("first_a", "first_b")]
+        with parts[0].working(), parts[1].working():
+            for part, speed in zip(parts, (10, 20), strict=True):
+                part.count("epochs", 1, 4, "name")
+                part.count("batches", 3, 8, f"loss 0.5  {speed} images/s")
+            parts[1].count("predicting", 0, 5)
+            models, first, second = screen.bars()
+            assert "now 1: a, 2: b" in models
+            assert first.split()[0] == "first_a"
+            assert "1/4" in first
+            assert "loss 0.5  10 images/s" in first
+            assert "predicting 0/5" in second
+            parts[0].message("  epoch 1/4 train loss 0.5")
+        assert len(screen.bars()) == 1
+    assert any("first_a: epoch 1/4 train loss 0.5" in line for line in screen.lines)
+
+
+def test_without_a_terminal_a_long_silence_names_the_part():
+    screen = Screen(terminal=False)
+    part = screen.reporter.part("first_a")
+    with part.working():
+        part.count("epochs", 0, 4)
+        screen.now = 60
+        part.count("epochs", 2, 4)
+    assert screen.lines == ["  first_a: epochs 2/4"]

@@ -189,7 +189,8 @@ class _Output:
         if not to_the_end:
             new = new[: new.rfind(b"\n") + 1]
         self._position += len(new)
-        for line in new.decode("utf-8", errors="replace").splitlines():
+        for whole in new.decode("utf-8", errors="replace").split("\n"):
+            line = whole.rstrip("\r").rpartition("\r")[2]  # what a bar drew over itself is not told
             if line.strip():
                 self._last.append(line)
                 self._reporter.message(f"  {line}")

@@ -91,7 +91,7 @@ def read_live(path: Path) -> LiveState | None:
     except OSError:
         return None
     for line in reversed(lines):
-        with suppress(ValueError, TypeError):
+        with suppress(ValueError, TypeError, AttributeError):  # damaged, or of another version
             return _state(json.loads(line))
     return None
 
