@@ -204,5 +204,6 @@ class _Part(Reporter):
         if not stages:
             return []
         inner = stages[-1]
-        counted = f"{inner.what} {int(inner.done)}/{inner.total}"
-        return [(self._name, stages[0], inner.note if inner.note and len(stages) > 1 else counted)]
+        if len(stages) == 1:
+            return [(self._name, inner, inner.what)]
+        return [(self._name, stages[0], inner.note or f"{inner.what} {int(inner.done)}/{inner.total}")]

@@ -68,7 +68,7 @@ def test_a_process_that_dies_ends_its_run_only(project):
     assert reasons["crashes"].startswith("killed by signal 11 (SIGSEGV)")
     assert "killed by signal 9 (SIGKILL): usually the kernel's out-of-memory killer" in reasons["is_killed"]
     assert reasons["leaves"] == "its process ended by itself with code 3"
-    assert reasons["has_no_memory"] == "MemoryError: Unable to allocate 900 GiB"
+    assert "Unable to allocate 900 GiB" in reasons["has_no_memory"]
     error = RunFolder(group.path / "g_networks_aborts").read_error()
     assert "about to abort" in error
     assert "in aborts" in error  # where in the code it was
