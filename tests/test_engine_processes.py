@@ -114,7 +114,8 @@ def test_a_script_without_a_guard_runs_once(project):
 def test_a_killed_run_continues_with_the_same_command_and_ends_in_the_same_bits(project):
     words = ["train", "data", "--model", "networks:slow", "--epochs", "20", "--seed", "1", "--threads", "1"]
     calm = started(project, *words, "--name", "calm")
-    assert calm.wait(120) == 0, calm.communicate()
+    output, _ = calm.communicate(timeout=120)
+    assert calm.returncode == 0, output
     folder = project / "log" / "hit"
     process = started(project, *words, "--name", "hit")
     wait_for(lambda: in_epoch(folder, 2))
