@@ -33,8 +33,8 @@ class Split:
 
 def load_images(plan: Plan, run: RunPlan, reporter: Reporter) -> dict[str, Split]:
     """Return the splits of a run that have images; what is not decoded yet is decoded now."""
-    settings, rule = run.settings, pixel_rule(run.preprocessing, settings)
-    tables = run.splits()
+    settings, tables = run.settings, run.splits()
+    rule = pixel_rule(run.preprocessing, settings)
     store = None
     if settings.transforms is None and tables:
         store = open_store(

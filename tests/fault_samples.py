@@ -14,7 +14,7 @@ MODELS = ("timm:test_resnet",)
 GIVEN = {
     "image_size": 32, "epochs": 3, "batch_size": 8, "pretrained": False, "tensorboard": False, "quiet": True,
     "name": "g", "positive": "b", "learning_rate": 1e-3, "workers": 0, "device": "cpu",
-    "precision": "32", "memory_format": "contiguous", "threads": 1,
+    "precision": "32", "memory_format": "contiguous", "threads": 1, "jobs": 0,
 }  # fmt: skip
 
 

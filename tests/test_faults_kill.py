@@ -65,10 +65,11 @@ def test_killed_at_random_moments(tmp_path, data, whole):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows knows these signals in another form")
+@pytest.mark.parametrize("jobs", [0, 1])
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
-def test_asked_to_stop(tmp_path, data, whole, number):
+def test_asked_to_stop(tmp_path, data, whole, number, jobs):
     expected, _ = whole
-    started = process(tmp_path / "stopped", data)
+    started = process(tmp_path / "stopped", data, jobs=jobs)
     status = tmp_path / "stopped" / "log" / "g" / "g_test_resnet" / "g_test_resnet_status.txt"
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and not (status.is_file() and "epoch 1/3 train" in status.read_text("utf-8")):

@@ -27,8 +27,9 @@ from model_aggregation.evaluation.estimate import Estimate
 from model_aggregation.forecast import forecast
 from model_aggregation.models.build import build_network
 from model_aggregation.plan import Plan
+from model_aggregation.prediction import pixel_rule
 from model_aggregation.progress import Reporter
-from model_aggregation.run_images import pixel_rule, stored_images
+from model_aggregation.run_images import stored_images
 from model_aggregation.run_plan import RunPlan
 
 State = Literal["proposed", "measured", "over budget", "too large", "failed", "not here", "stopped"]

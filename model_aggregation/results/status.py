@@ -38,8 +38,8 @@ def run_statuses(log_folder: Path, name: str | None = None) -> list[RunStatus]:
     """
     if not (log_folder / INDEX_NAME).is_file():
         raise ResultsError(f"There is no index in {log_folder}: nothing was started there. Give --log-folder.")
-    rows = Index(log_folder).runs().astype(object)
-    rows = rows.where(rows.notna(), None).to_dict("records")
+    table = Index(log_folder).runs().astype(object)
+    rows: list[dict[Any, Any]] = table.where(table.notna(), None).to_dict("records")
     if name is None:
         rows = [row for row in rows if row["state"] != "finished"]
     else:
