@@ -18,7 +18,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, two_classes: Path) -> Path:
         for image in range(12):
             write_image(parts / label / f"{image}.png", bright=label == "ろ", seed=1000 * number + image)
     given = {
-        "image_size": 32, "epochs": 1, "pretrained": False, "quiet": True, "tensorboard": False,
+        "image_size": 32, "epochs": 1, "pretrained": False, "quiet": True, "tensorboard": False, "jobs": 0,
         "log_folder": home / "log", "cache_folder": home / "cache",
     }  # fmt: skip
     models = ["timm:test_resnet", "timm:test_efficientnet"]

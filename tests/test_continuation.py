@@ -26,7 +26,7 @@ MODEL = "timm:test_resnet"
 def given(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return {
-        "image_size": 32, "epochs": 1, "pretrained": False, "quiet": True, "tensorboard": False,
+        "image_size": 32, "epochs": 1, "pretrained": False, "quiet": True, "tensorboard": False, "jobs": 0,
         "cache_folder": tmp_path / "cache",
     }  # fmt: skip
 

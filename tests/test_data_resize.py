@@ -163,7 +163,7 @@ def test_a_run_predicts_new_images_as_it_tested_its_own(tmp_path, resize):
     run = ma.train(
         tmp_path / "images", "timm:test_resnet", quiet=True, positive="a", pretrained=False, epochs=1, image_size=32,
         resize=resize, augmentation="light", log_folder=tmp_path / "log", cache_folder=tmp_path / "cache", workers=0,
-        tensorboard=False, name="run",
+        tensorboard=False, jobs=0, name="run",
     )  # fmt: skip
     facts = json.loads((run.folder.path / "best_model_weight.json").read_text(encoding="utf-8"))["preprocessing"]
     assert (facts["resize"], facts["shorter_side"]) == (resize, 33 if resize == "crop" else None)

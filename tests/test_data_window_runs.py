@@ -30,7 +30,7 @@ def deep_images(root: Path, count: int = 24) -> Path:
 def settings(root: Path, folder: Path, **own: object) -> dict[str, object]:
     return {
         "data": root, "model": "timm:test_resnet", "positive": "ill", "pretrained": False, "image_size": 32,
-        "log_folder": folder / "log", "cache_folder": folder / "cache", "tensorboard": False, "epochs": 1,
+        "log_folder": folder / "log", "cache_folder": folder / "cache", "tensorboard": False, "jobs": 0, "epochs": 1,
         "window": "1200,400", **own,
     }  # fmt: skip
 

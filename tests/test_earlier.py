@@ -262,7 +262,7 @@ def test_training_validation_and_test_can_each_be_off(off, two_classes, tmp_path
     monkeypatch.chdir(tmp_path)
     given = {
         "positive": "肺炎", "image_size": 32, "epochs": 1, "cache_folder": tmp_path / "cache", "tensorboard": False,
-        "quiet": True, "keep_cache": False, "whole_model": True, "name": "run", off: False,
+        "jobs": 0, "quiet": True, "keep_cache": False, "whole_model": True, "name": "run", off: False,
         "pretrained": off == "train",
     }  # fmt: skip
     if off == "train":
@@ -290,7 +290,7 @@ def test_neither_tested_nor_validated_is_finished_without_numbers(two_classes, t
     monkeypatch.chdir(tmp_path)
     run = ma.train(
         two_classes, "timm:test_resnet", positive="肺炎", pretrained=False, image_size=32, epochs=1, name="run",
-        tensorboard=False, cache_folder=tmp_path / "cache", quiet=True, test=False, validation=False,
+        tensorboard=False, jobs=0, cache_folder=tmp_path / "cache", quiet=True, test=False, validation=False,
     )  # fmt: skip
     assert (run.state, run.metrics()) == ("finished", {})
     assert ma.leaderboard("single", tmp_path / "log")["state"].tolist() == ["finished"]

@@ -24,7 +24,9 @@ from model_aggregation.errors import ModelAggregationError
 from model_aggregation.forecast import run_state
 from model_aggregation.models.imports import timm_library
 
-QUICK = ["--image-size", "32", "--epochs", "2", "--batch-size", "16", "--no-pretrained", "--channels", "1"]
+QUICK = [
+    "--image-size", "32", "--epochs", "2", "--batch-size", "16", "--no-pretrained", "--channels", "1", "--jobs", "0",
+]  # fmt: skip
 RUN_FILES = {
     "{run}.yaml", "images.csv", "{run}_status.txt", "{model}_architecture.txt", "last_model_weight.pth",
     "best_model_weight.pth", "last_model_weight.json", "best_model_weight.json", "{run}_val.csv", "{run}_test.csv",
@@ -242,7 +244,7 @@ def test_rebuilding_the_index_loses_nothing(workplace):
 def test_three_classes_from_yaml_in_their_published_split(three_classes, tmp_path):
     settings = {
         "data": str(three_classes), "model": "timm:test_resnet", "name": "parts", "pretrained": False, "image_size": 32,
-        "epochs": 2, "cache_folder": str(tmp_path / "cache"), "tensorboard": False, "transforms": None,
+        "epochs": 2, "cache_folder": str(tmp_path / "cache"), "tensorboard": False, "transforms": None, "jobs": 0,
     }  # fmt: skip
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
     assert "Nothing was written" in magg("plan", "s.yaml", cwd=tmp_path)

@@ -27,7 +27,7 @@ def trained(two_classes, tmp_path_factory):
     table.to_csv(folder / "data" / "images.csv", index=False)
     ma.train(
         folder / "data" / "images.csv", "timm:test_resnet", positive="肺炎", pretrained=False, image_size=32, epochs=1,
-        name="run", log_folder=folder / "log", cache_folder=folder / "cache", tensorboard=False, test_share=0.3,
+        name="run", log_folder=folder / "log", cache_folder=folder / "cache", tensorboard=False, jobs=0, test_share=0.3,
         quiet=True, batch_size=16, device="cpu",
     )  # fmt: skip
     return folder / "log"

@@ -104,6 +104,30 @@ def test_too_little_memory_for_one_image_ends_the_run_alone(tmp_path, given, mon
     assert "Even one image at a time is too much for learning" in reason
 
 
+LACKS_ONCE = """
+lacked = set()
+
+class LacksOnce(Body):
+    def forward(self, images):
+        if len(images) > 4 and self.training not in lacked:
+            lacked.add(self.training)
+            raise MemoryError()
+        return super().forward(images)
+
+def once(num_classes):
+    return LacksOnce(num_classes)
+"""
+
+
+def test_what_one_seed_halves_changes_no_other(tmp_path, given):
+    (tmp_path / "faulty.py").write_text(NETWORK + LACKS_ONCE, encoding="utf-8")
+    group = ma.compare(tmp_path / "data", ["faulty:once"], seeds=(1, 2), **given)
+    first, second = (run.folder.read_environment()["arithmetic"] for run in group.runs)
+    assert (first["batch_parts"], second["batch_parts"]) == (2, 1)
+    assert second["inference"]["batch_size"] == 2 * first["inference"]["batch_size"] > 4
+    assert {**first, "batch_parts": 1, "whole_batch_size": None, "inference": second["inference"]} == second
+
+
 def test_predicting_new_images_halves_its_batches_too(tmp_path, given, monkeypatch):
     run = ma.train(tmp_path / "data", "faulty:small", **given)
     before = ma.predict(run, tmp_path / "data")
@@ -254,7 +278,9 @@ def test_the_limit_of_a_run_and_going_on_with_more(tmp_path, given):
     assert (other.path / "metrics.json").read_bytes() == (whole.path / "metrics.json").read_bytes()
 
 
-def test_the_limit_of_the_whole_leaves_the_rest_for_the_same_command(tmp_path, given):
+@pytest.mark.parametrize("jobs", [0, 1])
+def test_the_limit_of_the_whole_leaves_the_rest_for_the_same_command(tmp_path, given, jobs):
+    given = {**given, "jobs": jobs}
     (tmp_path / "slow.py").write_text(SLOW, encoding="utf-8")
     names = ["slow:small", "faulty:small"]
     ma.compare(tmp_path / "data", names, time_limit="1s", **given)  # the first epoch takes 1.4 s

@@ -91,8 +91,8 @@ def given(tmp_path, monkeypatch):
         for number in range(24):
             write_image(tmp_path / "data" / label / f"{number}.png", bright=label == "ill", seed=number + 100)
     return {
-        "image_size": 32, "epochs": 1, "pretrained": False, "quiet": True, "tensorboard": False, "positive": "ill",
-        "name": "g", "cache_folder": tmp_path / "cache",
+        "image_size": 32, "epochs": 1, "pretrained": False, "quiet": True, "tensorboard": False, "jobs": 0,
+        "positive": "ill", "name": "g", "cache_folder": tmp_path / "cache",
     }  # fmt: skip
 
 
@@ -154,7 +154,7 @@ def test_a_failed_fold_fails_the_pool_with_its_reason(tmp_path, given, monkeypat
     from model_aggregation.engine import task
 
     settings = {key: given[key] for key in given if key != "quiet"}
-    plan = ma.make_plan(data=tmp_path / "data", model=MODEL, folds=2, jobs=0, **settings)
+    plan = ma.make_plan(data=tmp_path / "data", model=MODEL, folds=2, **settings)
     execute = task.execute
 
     def fails_once(whole, item, reporter, **given):

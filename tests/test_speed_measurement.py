@@ -111,7 +111,7 @@ def test_the_amount_of_a_run(given, pretrained, amount):
 def test_a_run_records_what_was_settled_and_its_seeds_share_it(tmp_path, two_classes):
     given = {
         "pretrained": False, "image_size": 32, "epochs": 1, "cache_folder": tmp_path / "cache", "quiet": True,
-        "tensorboard": False, "positive": "肺炎", "log_folder": tmp_path / "log", "threads": 1,
+        "tensorboard": False, "jobs": 0, "positive": "肺炎", "log_folder": tmp_path / "log", "threads": 1,
     }  # fmt: skip
     group = ma.compare(
         two_classes, ["timm:test_resnet"], seeds=(1, 2), name="g", memory_format="channels_last", **given

@@ -56,7 +56,7 @@ def put(folder, model, name):
 
 def given(tmp_path, **more):
     return {
-        "image_size": 32, "epochs": 1, "quiet": True, "tensorboard": False, "workers": 0, "positive": "a",
+        "image_size": 32, "epochs": 1, "quiet": True, "tensorboard": False, "jobs": 0, "workers": 0, "positive": "a",
         "cache_folder": tmp_path / "cache", "log_folder": tmp_path / "log", **more,
     }  # fmt: skip
 

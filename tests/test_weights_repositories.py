@@ -51,7 +51,7 @@ def data(tmp_path):
 
 def given(tmp_path, **more):
     return {
-        "image_size": 32, "epochs": 1, "tensorboard": False, "workers": 0, "positive": "a", "offline": True,
+        "image_size": 32, "epochs": 1, "tensorboard": False, "jobs": 0, "workers": 0, "positive": "a", "offline": True,
         "weights_dir": tmp_path / "w", "cache_folder": tmp_path / "cache", "log_folder": tmp_path / "log", **more,
     }  # fmt: skip
 

@@ -167,7 +167,7 @@ def test_a_module_that_fails_says_so(own_module, tmp_path):
 def test_an_own_network_goes_all_the_way(own_module, tmp_path, two_classes):
     given = {
         "positive": "肺炎", "pretrained": False, "freeze": False, "image_size": 32, "epochs": 1, "workers": 0,
-        "tensorboard": False, "quiet": True, "cache_folder": tmp_path / "cache",
+        "tensorboard": False, "jobs": 0, "quiet": True, "cache_folder": tmp_path / "cache",
     }  # fmt: skip
     result = ma.compare(two_classes, ["my_networks:small", "my_networks:colour"], name="own", **given)
     assert [run.state for run in result.runs] == ["finished", "finished"]
