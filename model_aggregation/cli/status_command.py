@@ -48,7 +48,8 @@ def status(
     runs = run_statuses(log_folder, name)
     if not watch:
         say(_counts(runs))
-        say(_table(runs))
+        if runs:
+            say(_table(runs))
         return 0
     with Live(_table(runs), console=Console(emoji=False), auto_refresh=False) as live:
         while _goes_on(runs):
