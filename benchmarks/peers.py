@@ -95,10 +95,6 @@ def timm_side(task: dict[str, Any]) -> dict[str, float]:
 def fastai_side(task: dict[str, Any]) -> dict[str, float]:
     """Train and test with fastai's defaults."""
     import torch
-
-    from model_aggregation.models.imports import torchvision_models
-
-    torchvision_models()  # makes the import possible beside a torch of another build
     from fastai.vision.all import CrossEntropyLossFlat, ImageDataLoaders, Learner, Resize, aug_transforms
     from sklearn.metrics import roc_auc_score
 

@@ -108,6 +108,12 @@ class Settings(Options):
                 "stored features of an augmentation that does more than mirror (cache_features, freeze, pretrained)",
                 self.keeps_draws,
             ),
+            "address": ("engine: ray", self.engine == "ray"),
+            "jobs": ("engine: local (a cluster does as many runs as its machines can)", self.engine == "local"),
+            "keep_cache": (
+                "engine: local, or a cache_folder that all machines share",
+                self.engine == "local" or self.cache_folder is not None,
+            ),
             "run_time_limit": ("train: true", self.train),
             "cache_features": ("a frozen network (freeze: true, pretrained: true)", self.freeze and self.pretrained),
         }

@@ -37,6 +37,8 @@ _WITHOUT_EFFECT = frozenset(
         "run_time_limit",
         "cache_limit",
         "jobs",
+        "engine",
+        "address",
         "offline",
         "model_sets",
     }

@@ -293,6 +293,16 @@ class Options(BaseModel):
         description="Runs at the same time, each in a process of its own with its share of the threads; default: one "
         "for each GPU, without several GPUs one. 0: in this process, one after the other, for debugging.",
     )
+    engine: Annotated[Literal["local", "ray"], TRAINING] = Field(
+        "local",
+        description="Where runs are done: on this machine, or as tasks of a Ray cluster whose machines see data and "
+        "log folder at the same paths (needs the extra 'cluster').",
+    )
+    address: Annotated[str | None, TRAINING] = Field(
+        None,
+        description="Address of the Ray cluster, such as 10.0.0.1:6379, or 'auto' on one of its machines; default: Ray "
+        "starts on this machine alone.",
+    )
     compile: Annotated[bool, TRAINING] = Field(
         False, description="Compile the training step (torch.compile): pays on a GPU; the first steps take long."
     )
@@ -364,7 +374,7 @@ class Options(BaseModel):
     @field_validator(
         "thaw_at", "patience", "clip_gradient", "save_every", "weight_decay", "workers", "image_size", "num_classes",
         "split_seed", "folds", "fold", "cache_limit", "threads", "jobs", "window", "alike",
-        "predict_batch_size", "time_limit", "run_time_limit",
+        "predict_batch_size", "time_limit", "address", "run_time_limit",
         mode="before",
     )  # fmt: skip
     @classmethod

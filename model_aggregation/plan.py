@@ -7,6 +7,7 @@ anything is done.
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ def make_plan(settings: Settings, *, count: Count | None = None) -> Plan:
     """
     named = list(settings.models) or [str(settings.model)]
     models = find_models(named, settings.source, sets_file=settings.model_sets, weights_dir=settings.weights_dir)
-    device_choice(settings.device)
+    _check_engine(settings)
     _check_log_folder(settings.log_folder.resolve())
     if settings.transforms is not None:
         load_transforms(settings.transforms)  # what is wrong with the file is said before the images are read
@@ -165,6 +166,19 @@ def make_plan(settings: Settings, *, count: Count | None = None) -> Plan:
     )
     _check_effects(plan)
     return plan
+
+
+def _check_engine(settings: Settings) -> None:
+    """Refuse devices that are not here; those of a cluster are looked at when it is reached."""
+    if settings.engine == "local":
+        device_choice(settings.device)
+    elif find_spec("ray") is None:
+        raise SettingsError("--engine ray needs Ray: pip install 'model_aggregation[cluster]'")
+    elif settings.device not in ("auto", "cpu", "cuda"):
+        raise SettingsError(
+            f"--device: expected auto, cpu or cuda with --engine ray, which chooses the GPU of each run, but "
+            f"'{settings.device}' was given."
+        )
 
 
 def _check_log_folder(folder: Path) -> None:

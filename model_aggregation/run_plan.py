@@ -175,7 +175,9 @@ def _shared_values(settings: Settings, model: ModelName, *, positive: str | None
         "data": settings.data.resolve(),
         "model": str(model),
         "models": (),
-        "jobs": None,  # of the plan
+        "jobs": None,  # of the plan, as the next two
+        "engine": "local",
+        "address": None,
         "comparison": None if group == SINGLE else group,
         "positive": positive,
         "log_folder": settings.log_folder.resolve(),

@@ -138,7 +138,7 @@ def _execute(settings: Settings) -> int:
     from model_aggregation.cli.texts import finding_lines, outcome_parts
     from model_aggregation.engine import run as run_plan
 
-    if settings.jobs != 0:
+    if settings.engine == "local" and settings.jobs != 0:
         start_server()  # its imports go on while the images are looked at
     made = plan_for(settings)
     reporter = reporter_for_console()

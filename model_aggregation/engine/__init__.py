@@ -1,4 +1,4 @@
-"""Where the runs of a plan execute: each in a process of its own, one after the other or several at once.
+"""Where the runs of a plan execute: each in a process of its own, one or several at once, here or on a cluster.
 
 What finished stays; the same command continues.
 """
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from model_aggregation.continuation import prepare_folders
 from model_aggregation.data.image_store import open_stores, remove_store
+from model_aggregation.engine.cluster import Cluster
 from model_aggregation.engine.here import Here
 from model_aggregation.engine.places import place_warnings, places
 from model_aggregation.engine.record import Record
@@ -26,6 +27,8 @@ from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.run_images import cache_of, stored_images
 from model_aggregation.run_plan import PoolPlan
 from model_aggregation.training.time_limit import TimeLimit
+
+Engine = Supervisor | Here | Cluster
 
 
 class InterruptionError(ModelAggregationError):
@@ -66,7 +69,8 @@ def run(plan: Plan, reporter: Reporter | None = None) -> Outcome:
     record.planned(plan)
     work = _Work(plan, record, reporter, limit)
     with reporter.working(), _stopped_by_signals():
-        _decode_once(plan, reporter)
+        if plan.settings.engine == "local":  # the machines of a cluster have caches of their own
+            _decode_once(plan, reporter)
         work.do_all()
     if plan.runs[0].group_name != SINGLE:
         record.report(plan.folder)
@@ -118,7 +122,8 @@ class _Work:
         self._limit = limit
         self._waiting: list[Item] = list(plan.all_runs)
         self._going_on: list[Item] = []
-        self._shares = places(plan.settings, most=len(plan.runs))
+        self._shares = [] if plan.settings.engine == "ray" else places(plan.settings, most=len(plan.runs))
+        self._several = plan.settings.engine == "ray" or len(self._shares) > 1
 
     def do_all(self) -> None:
         """Start what may start, and take what ended, until nothing is left."""
@@ -130,8 +135,8 @@ class _Work:
                     while engine.has_room and (item := self._next()) is not None:
                         self._start(engine, item)
                     self._show()
-                    if engine.is_busy:
-                        self._take(*engine.next_ending())
+                    if engine.is_busy and (ended := engine.next_ending()) is not None:
+                        self._take(*ended)
             except KeyboardInterrupt as stop:
                 names = self._stop(engine)
                 raise InterruptionError(
@@ -139,7 +144,9 @@ class _Work:
                     "stored; give the same command again to continue."
                 ) from stop
 
-    def _engine(self) -> Supervisor | Here:
+    def _engine(self) -> Engine:
+        if self._plan.settings.engine == "ray":
+            return Cluster(self._plan, self._reporter, self._begun)
         if self._shares:
             return Supervisor(self._shares, self._reporter, self._begun)
         return Here(self._reporter, self._begun)
@@ -153,7 +160,7 @@ class _Work:
                 return item
         return None
 
-    def _start(self, engine: Supervisor | Here, item: Item) -> None:
+    def _start(self, engine: Engine, item: Item) -> None:
         if isinstance(item, PoolPlan):
             self._reporter.message(f"pooling {len(item.members)} folds → {item.run_name}")
         else:
@@ -175,7 +182,7 @@ class _Work:
         done = sum(run not in self._waiting and run not in self._going_on for run in runs)
         self._reporter.count("models", done, len(runs), f"now {', '.join(now)}" if now else "", steady=False)
 
-    def _stop(self, engine: Supervisor | Here) -> list[str]:
+    def _stop(self, engine: Engine) -> list[str]:
         """Stop what goes on, and return its names."""
         names = [item.run_name for item in self._going_on]
         for item, ending in engine.stop():
@@ -213,5 +220,5 @@ class _Work:
         self._say(item, f"{how}{reason}")
 
     def _say(self, item: Item, words: str) -> None:
-        reporter = self._reporter.part(item.run_name) if len(self._shares) > 1 else self._reporter
+        reporter = self._reporter.part(item.run_name) if self._several else self._reporter
         reporter.message(f"  {words}")
