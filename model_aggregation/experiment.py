@@ -284,6 +284,7 @@ def _results_of(
         "timing": {
             "train_seconds": round(progress.seconds, 3),
             "train_images_per_second": round(progress.images_seen / progress.seconds, 2) if progress.seconds else None,
+            "data_wait_share": round(progress.seconds_waited / progress.seconds, 4) if progress.seconds else None,
             "test_seconds": round(seconds["test"], 3) if "test" in seconds else None,
             "test_images_per_second": round(tested / seconds["test"], 2) if "test" in seconds else None,
         },

@@ -204,6 +204,14 @@ def test_one_model_alone():
     assert result.comparisons.empty
 
 
+def test_without_resamples_only_closed_forms_remain():
+    options = EvaluationOptions(resamples=0)
+    result = compare_predictions(field_of([2.0, 1.0]), selected="m0", positive="ok", options=options)
+    assert row_of(result, "m1", "auc")["p"] < 0.05
+    assert "no resamples" in row_of(result, "m1", "f1")["reason"]
+    assert (result.best.value, result.best.reason) == (None, "no resamples were asked for")
+
+
 def test_a_single_score_can_be_compared():
     labels = np.arange(60) % 2
     models = {}

@@ -135,6 +135,7 @@ def test_training_learns_and_keeps_the_best_epoch(tmp_path):
     assert np.allclose(softmax(logits).sum(1), 1)
     measured = F.cross_entropy(logits, lab.training.validation.labels).item()
     assert measured == pytest.approx(losses[progress.best_epoch], rel=1e-5)
+    assert 0 < progress.seconds_waited < progress.seconds
 
 
 def test_two_trainings_are_identical_and_another_seed_is_not(tmp_path):

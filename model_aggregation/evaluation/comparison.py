@@ -185,10 +185,11 @@ def _best(field: Field, primary: str, options: EvaluationOptions) -> BiasCorrect
     values = [field.value(primary, i) for i in range(len(field.names))]
     if any(value is None for value in values) or len(values) < 2:
         return None
-    if field.plan.fewest < TOO_FEW:
+    if field.plan.count == 0 or field.plan.fewest < TOO_FEW:
         apparent = np.array(values, dtype=np.float64)
         best = int(np.argmax(-apparent if primary in SMALLER_IS_BETTER else apparent))
-        reason = f"fewer than {TOO_FEW} {field.plan.unit}s of a class are too few to correct it"
+        too_few = f"fewer than {TOO_FEW} {field.plan.unit}s of a class are too few to correct it"
+        reason = too_few if field.plan.count else "no resamples were asked for"
         method = "bootstrap bias correction (BBC)"
         return BiasCorrected(field.names[best], float(apparent[best]), None, None, None, method, reason)
     return bias_corrected_best(

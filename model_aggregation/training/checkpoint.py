@@ -26,7 +26,8 @@ _NAME = re.compile(r"checkpoint_(\d+)_([0-9a-f]{16})\.pt")
 class Progress:
     """Where a training stands. ``epoch`` counts finished epochs; ``history`` has one row per epoch.
 
-    ``seconds`` is what all epochs took, ``longest_seconds`` the longest of them. ``best_hash`` is the SHA-256 of the
+    ``seconds`` is what all epochs took, ``longest_seconds`` the longest of them, ``seconds_waited`` the part in which
+    the network waited for images. ``best_hash`` is the SHA-256 of the
     file of the best weights. ``ended_early`` says why the last epochs are missing; ``cut_short`` is
     ``run`` or ``whole``: the time limit that a training would go on without.
     """
@@ -38,6 +39,7 @@ class Progress:
     best_hash: str | None = None
     seconds: float = 0.0
     longest_seconds: float = 0.0
+    seconds_waited: float = 0.0
     images_seen: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     ended_early: str | None = None

@@ -54,7 +54,8 @@ def train_epoch(
     torch.manual_seed(seed)
     order = training.order(epoch)
     if features is None:
-        batches, forward = _image_batches(training, order, seed), _from_pixels(training, machinery.module)
+        batches = _waited_for(_image_batches(training, order, seed), progress)
+        forward = _from_pixels(training, machinery.module)
     else:
         batches, forward = features.training_batches(epoch), features.head.layers
     mixing = Mixing.of(training.settings, network.classes, seed)
@@ -99,6 +100,17 @@ def _image_batches(training: Training, order: list[Any], seed: int) -> Iterator[
         for batch in images.batches(order, training=True, seed=seed)
     )
     return prefetched(changed) if images.can_prefetch else changed
+
+
+def _waited_for(batches: Iterator[Tensor], progress: Progress) -> Iterator[Tensor]:
+    """Yield the batches and count the seconds until each was there."""
+    while True:
+        started = time.perf_counter()
+        batch = next(batches, None)
+        progress.seconds_waited += time.perf_counter() - started
+        if batch is None:
+            return
+        yield batch
 
 
 def _from_pixels(training: Training, module: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:

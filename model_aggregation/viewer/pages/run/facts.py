@@ -69,7 +69,9 @@ def _environment(context: Context, environment: Mapping[str, Any]) -> Component:
 
 def _timing(environment: Mapping[str, Any]) -> list[tuple[str, float]]:
     timing = environment.get("timing")
-    names = ("train_seconds", "train_images_per_second", "test_seconds", "test_images_per_second")
+    names = (
+        "train_seconds", "train_images_per_second", "data_wait_share", "test_seconds", "test_images_per_second",
+    )  # fmt: skip
     given = timing if isinstance(timing, Mapping) else {}
     return [(name, given[name]) for name in names if isinstance(given.get(name), int | float)]
 
