@@ -41,7 +41,7 @@ def ours(task: dict[str, Any]) -> dict[str, float]:
             positive="odd", batch_size=task["batch"], optimizer="adam", learning_rate=1e-4, schedule="constant",
             warmup_epochs=0, drop_last=True, normalize="half", image_size=224, augmentation="flips",
             validation=False, quiet=True, log_folder=folder / "log", cache_folder=folder, allow_duplicates=True,
-            workers=task["threads"], jobs=0,
+            workers=task["threads"],
         )  # fmt: skip
     return clock.result([baseline.auc_of(run)])
 
@@ -95,6 +95,10 @@ def timm_side(task: dict[str, Any]) -> dict[str, float]:
 def fastai_side(task: dict[str, Any]) -> dict[str, float]:
     """Train and test with fastai's defaults."""
     import torch
+
+    from model_aggregation.models.imports import torchvision_models
+
+    torchvision_models()  # makes the import possible beside a torch of another build
     from fastai.vision.all import CrossEntropyLossFlat, ImageDataLoaders, Learner, Resize, aug_transforms
     from sklearn.metrics import roc_auc_score
 

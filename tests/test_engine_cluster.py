@@ -71,7 +71,7 @@ def cluster(project):
         os.environ["PYTHONPATH"] = before
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=180):
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, "it did not happen"

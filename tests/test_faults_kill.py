@@ -53,7 +53,7 @@ def test_killed_at_random_moments(tmp_path, data, whole):
             started = process(folder, data)
             started.join(moments.uniform(0.05, 0.8) * seconds)
             if not started.is_alive():
-                assert started.exitcode == 0
+                assert started.exitcode == 0, (folder / "stderr.txt").read_text(encoding="utf-8")
                 break
             kill(started)
             kills += 1

@@ -23,7 +23,7 @@ def meaning_of(exit_code: int | None) -> str:
     """Say how a process ended, in plain words.
 
     >>> meaning_of(-11)
-    'killed by signal 11 (SIGSEGV): a crash in compiled code, of a library or of a network's own'
+    "killed by signal 11 (SIGSEGV): a crash in compiled code, of a library or of a network's own"
     >>> meaning_of(3)
     'its process ended by itself with code 3'
     """

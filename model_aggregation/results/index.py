@@ -205,7 +205,7 @@ class Index:
     def _alone(self) -> Iterator[None]:
         """Let one process at a time move the database aside."""
         self._check_folder()
-        folder = self.log_folder / LOCKS
+        folder = self.path.parent / LOCKS
         folder.mkdir(exist_ok=True)
         with FileLock(folder / "index.lock"):
             _LOOKED_OVER.add(self.path.resolve())
