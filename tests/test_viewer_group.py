@@ -294,3 +294,4 @@ def test_a_run_that_the_index_does_not_know_is_shown_as_such(tmp_path, new_page)
         assert "2件の実行がインデックスにありません（alone, g_b）。" in page.inner_text("#page")
         shown(page, f"{address}group/g")
         assert "インデックス外" in row_of(page, "g_b")
+        page.close()  # it would go on asking a viewer that has ended

@@ -88,7 +88,8 @@ def new_page(chromium):
     yield opened
     for context in contexts:
         context.close()
-    assert not [text for text in problems if not any(excuse in text for excuse in expected)]
+    left = [text for text in problems if not any(excuse in text for excuse in expected)]
+    assert not left, left
 
 
 def shown(page, address: str) -> None:
