@@ -112,6 +112,7 @@ def test_frozen_features_survive_a_fall_back_over_the_end_of_the_freezing(tmp_pa
     stopped_after(tmp_path / "cut", 2, **given)
     newest, _ = stored_states(tmp_path / "cut" / "state.pt")
     truncate(newest)
+    assert [row["frozen"] for row in history[:3]] == [True, True, False]
     continued(tmp_path / "cut", (history, {name: (tmp_path / "whole" / name).read_bytes() for name in FILES}), **given)
 
 

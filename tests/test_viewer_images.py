@@ -361,6 +361,7 @@ def test_the_table_works_by_keyboard(opened):
     page.keyboard.press("ArrowDown")
     page.keyboard.press("m")
     page.wait_for_selector("#images-grid [row-index='2'] .images-star:visible")
+    assert page.locator("#images-grid .images-star:visible").count() == 1
     page.keyboard.press("Enter")
     in_window(page, IDS[2])
 

@@ -269,10 +269,11 @@ def test_the_slider_of_an_external_set_says_whose_images_it_looks_at(opened, log
     assert page.inner_text("#run-cutoff-kind") == kind
 
 
-def test_the_band_is_said_to_be_computed_until_it_is_there(opened):
+def test_nothing_is_said_to_be_computed_once_the_band_is_there(opened):
     page = opened(TWO)
     until(page, f"{graph('run-roc')}?.data?.[1].x?.length > 50")
     page.wait_for_selector("#run-band-waiting", state="hidden")
+    assert not page.is_visible("#run-band-waiting")
 
 
 @pytest.mark.parametrize("by", ["click", "keyboard"])
@@ -285,6 +286,7 @@ def test_a_cell_of_the_confusion_matrix_leads_to_its_images(opened, by):
         cell.focus()
         page.keyboard.press("Enter")
     page.wait_for_url(f"**/images/{quote(GROUP)}/{quote(TWO)}?set=test&actual={quote(NEGATIVE)}&predicted=*")
+    assert f"predicted={quote(POSITIVE)}" in page.url
 
 
 def test_three_classes_have_a_row_and_curves_each(opened):
