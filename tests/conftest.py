@@ -1,6 +1,7 @@
 """Small real images and settings that several tests share."""
 
 import os
+import signal
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -9,6 +10,9 @@ os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # a busy machine must not make 
 import numpy as np
 import pytest
 from PIL import Image
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # of a shell's background job; the commands under test inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def write_image(path: Path, *, bright: bool, seed: int, size: int = 16) -> None:
