@@ -71,6 +71,11 @@ def chromium() -> Iterator[object]:
         browser.close()
 
 
+def told(message) -> str:
+    """What the console says, and of which address: a resource that is missing is not named in the text."""
+    return f"{message.text} ({message.location['url']})"
+
+
 @pytest.fixture
 def new_page(chromium):
     """Open a page: ``new_page(locale="ja-JP", color_scheme="dark")``; its console must stay free of errors."""
@@ -80,7 +85,7 @@ def new_page(chromium):
         context = chromium.new_context(**{"locale": "en-US", "viewport": {"width": 1280, "height": 720}, **options})
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        page.on("console", lambda message: problems.append(told(message)) if message.type == "error" else None)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.problems, page.expected = problems, expected  # a text in the second excuses messages that hold it
         return page
