@@ -151,6 +151,9 @@ def test_other_filters_and_the_address_agree_with_the_files(opened, log):
 
 def test_a_number_that_is_none_is_named(new_page, address):  # noqa: F811
     page = new_page()
+    page.expected.append(
+        f"/test/{GONE}"
+    )  # the thumbnail that cannot be made, when it comes into sight before the table does
     shown(page, f"{address}?from=much")
     page.wait_for_selector("#images-notes:has-text(\"from is a number; 'much' came\")")
     shown(page, f"{address}?view=table&sort=nothing")
