@@ -70,6 +70,7 @@ def test_a_click_and_enter_open_the_run(page):
     page.wait_for_url(f"**{link('run', GROUP, RUN)}")
     page.go_back()
     page.wait_for_selector(".ag-row")
+    page.wait_for_load_state("networkidle")  # a table that is filled once more loses the row that has the focus
     page.locator(f'[row-id="{GROUP}_vgg11"] [col-id="name"]').click(position={"x": 200, "y": 10}, modifiers=["Shift"])
     page.keyboard.press("Enter")
     page.wait_for_url(f"**{link('run', GROUP, f'{GROUP}_vgg11')}")
