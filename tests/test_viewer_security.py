@@ -13,6 +13,7 @@ from viewer_client import HERE, PORT, Client
 from viewer_samples import GROUP, MARKUP, RUN, make_log
 
 from model_aggregation.viewer.app import create_app
+from model_aggregation.viewer.reading import LogReader
 from model_aggregation.viewer.security import LARGEST_BODY_BYTES, Door
 
 
@@ -23,13 +24,15 @@ def log(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def ask(log, tmp_path_factory):
-    return Client(create_app(log, door=Door("127.0.0.1", PORT), cache_folder=tmp_path_factory.mktemp("cache")))
+    return Client(
+        create_app(LogReader(log, cache_folder=tmp_path_factory.mktemp("cache")), door=Door("127.0.0.1", PORT))
+    )
 
 
 @pytest.fixture(scope="module")
 def ask_with_token(log, tmp_path_factory):
     door = Door("192.0.2.7", PORT, "right-token")
-    return Client(create_app(log, door=door, cache_folder=tmp_path_factory.mktemp("cache")))
+    return Client(create_app(LogReader(log, cache_folder=tmp_path_factory.mktemp("cache")), door=door))
 
 
 @pytest.mark.parametrize("host", [f"127.0.0.1:{PORT}", f"localhost:{PORT}", f"[::1]:{PORT}", f"LOCALHOST:{PORT}"])
@@ -86,7 +89,9 @@ def test_other_methods_are_refused(ask, method):
 def test_opening_needs_a_viewer_and_a_visitor_on_this_machine(log, ask_with_token, tmp_path):
     opening = json.dumps({"group": GROUP, "run": RUN, "set_name": "test", "index": 0, "what": "folder"})
     given = {"method": "POST", "content": opening, "content_type": "application/json", "origin": HERE}
-    away = Client(create_app(log, door=Door("127.0.0.1", PORT), cache_folder=tmp_path), client_host="192.0.2.9")
+    away = Client(
+        create_app(LogReader(log, cache_folder=tmp_path), door=Door("127.0.0.1", PORT)), client_host="192.0.2.9"
+    )
     assert away("/open", **given).status_code == 403
     cookie = f"magg_token_{PORT}=right-token"
     assert ask_with_token("/open", cookie=cookie, **given).status_code == 403
@@ -175,7 +180,7 @@ def test_no_other_file_is_read(ask, climbing):
 @pytest.mark.skipif(os.name == "nt", reason="links need rights on Windows")
 def test_links_lead_nowhere(tmp_path):
     log = make_log(tmp_path)
-    ask = Client(create_app(log, door=Door("127.0.0.1", PORT), cache_folder=tmp_path / "cache"))
+    ask = Client(create_app(LogReader(log, cache_folder=tmp_path / "cache"), door=Door("127.0.0.1", PORT)))
     secret = tmp_path / "secret.txt"
     secret.write_text("root:secret", encoding="utf-8")
     (log / GROUP / RUN / "linked.txt").symlink_to(secret)
@@ -242,7 +247,7 @@ def log_with_link(folder: Path, linked: str) -> Path:
 @pytest.mark.parametrize("linked", ["run", "group", "files"])
 def test_nothing_behind_a_link_out_of_the_log_folder_is_shown(tmp_path, linked):
     log = log_with_link(tmp_path, linked)
-    ask = Client(create_app(log, door=Door("127.0.0.1", PORT), cache_folder=tmp_path / "cache"))
+    ask = Client(create_app(LogReader(log, cache_folder=tmp_path / "cache"), door=Door("127.0.0.1", PORT)))
     group, run = ("linked", RUN) if linked == "group" else (GROUP, "linked")
     place = f"{quote(group)}/{quote(run)}"
     names = ("environment.json", "linked_status.txt", f"{RUN}_status.txt", "metrics.json", "linked_test.csv")
@@ -338,7 +343,7 @@ def test_image_and_folder_are_opened_by_the_program_of_this_machine(opener, tmp_
     images.mkdir()
     for name in NAMES:
         (images / name).write_bytes(b"")
-    app = create_app(log, door=Door("127.0.0.1", PORT), cache_folder=tmp_path / "cache")
+    app = create_app(LogReader(log, cache_folder=tmp_path / "cache"), door=Door("127.0.0.1", PORT))
     wanted = {"group": "g", "run": "g_a", "set_name": "test"}
     words = {"method": "POST", "content_type": "application/json", "origin": HERE}
     for index, name in enumerate(NAMES):

@@ -4,6 +4,10 @@ import subprocess
 import sys
 
 import pytest
+from viewer_samples import make_log
+
+from model_aggregation.viewer.reading import LogReader
+from model_aggregation.viewer.warming import warm
 
 HEAVY = ("matplotlib", "openpyxl", "scipy.sparse", "scipy.stats", "sklearn", "statsmodels", "torch")
 
@@ -25,3 +29,11 @@ def test_help_reads_no_tables():
     )
     ended = subprocess.run([sys.executable, "-X", "utf8", "-c", check], capture_output=True, text=True, check=True)
     assert ended.stdout.endswith("[]\n")
+
+
+def test_what_the_first_visitor_would_wait_for_is_read_beforehand(tmp_path):
+    log, empty = make_log(tmp_path), tmp_path / "empty"
+    empty.mkdir()
+    warm(LogReader(log, cache_folder=tmp_path / "cache"))
+    assert list((tmp_path / "cache" / "tables").rglob("*.arrow"))
+    warm(LogReader(empty, cache_folder=tmp_path / "cache"))  # there is nothing to read

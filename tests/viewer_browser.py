@@ -14,6 +14,7 @@ import uvicorn
 from viewer_samples import make_log
 
 from model_aggregation.viewer.app import create_app
+from model_aggregation.viewer.reading import LogReader
 from model_aggregation.viewer.security import Door
 from model_aggregation.viewer.server import address_of_door, bound_socket
 
@@ -33,7 +34,7 @@ def running_viewer(log: Path, *, host: str = "127.0.0.1", cache: Path, token: st
     """Serve a log folder in a thread and give the address to open."""
     with bound_socket(host, 0) as listening:
         door = Door(host, listening.getsockname()[1], token)
-        app = create_app(log, door=door, cache_folder=cache)
+        app = create_app(LogReader(log, cache_folder=cache), door=door)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
         thread.start()

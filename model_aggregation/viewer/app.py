@@ -21,22 +21,15 @@ from model_aggregation.viewer.wording import in_words
 log = logging.getLogger(__name__)
 
 
-def create_app(log_folder: Path, *, door: Door, cache_folder: Path | None = None) -> Any:
-    """Return the web application (ASGI) over a log folder.
+def create_app(reader: LogReader, *, door: Door) -> Any:
+    """Return the web application (ASGI) over the log folder of a reader.
 
     Parameters
     ----------
     door
         Where it will be served: the names it answers under, and its token.
-    cache_folder
-        Where converted tables and thumbnails are kept; default: the user's cache folder.
-
-    Raises
-    ------
-    ResultsError
-        If there is no such folder.
     """
-    context = Context(LogReader(log_folder, cache_folder=cache_folder), opens_here=door.token is None)
+    context = Context(reader, opens_here=door.token is None)
     app = ViewerDash(
         "model_aggregation.viewer",
         backend=ViewerBackend,

@@ -5,12 +5,15 @@ import socket
 import webbrowser
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 
 import uvicorn
 
 from model_aggregation.errors import SettingsError
 from model_aggregation.viewer.app import create_app
+from model_aggregation.viewer.reading import LogReader
 from model_aggregation.viewer.security import Door
+from model_aggregation.viewer.warming import warm
 
 DEFAULT_HOST = "127.0.0.1"
 FIRST_PORT = 8050
@@ -44,11 +47,13 @@ def serve(
     """
     with bound_socket(host, port) as listening:
         door = Door.at(host, listening.getsockname()[1])
-        app = create_app(log_folder, door=door)
+        reader = LogReader(log_folder)
+        app = create_app(reader, door=door)
         address = address_of_door(door)
         say(f"The results are at {address}\nCtrl-C ends the viewer.")
         if browser:
             webbrowser.open(address)
+        Thread(target=warm, args=(reader,), daemon=True).start()
         config = uvicorn.Config(app, log_level="warning", access_log=False, ws="none", server_header=False)
         uvicorn.Server(config).run(sockets=[listening])
 
