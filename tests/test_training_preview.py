@@ -1,5 +1,7 @@
 """The contact sheet: the pixels that training sees, with their words; as a command too."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from PIL import Image
 from model_aggregation.config import make_settings
 from model_aggregation.data.augmentation import augment
 from model_aggregation.data.pixels import PixelRule, decode_to_rule
-from model_aggregation.errors import SettingsError
+from model_aggregation.errors import DataError, SettingsError
 from model_aggregation.results.contact_sheet import ContactSheet, Picture, PictureRow, write_contact_sheet
 from model_aggregation.training.job import epoch_seed
 from model_aggregation.training.preview import PreviewRule, preview
@@ -78,6 +80,31 @@ def test_transforms_of_ones_own_are_shown(photos, tmp_path):
 def test_a_sheet_of_nothing_is_refused():
     with pytest.raises(SettingsError, match=r"--images \(0\) and --versions \(5\) must be at least 1"):
         PreviewRule(images=0)
+
+
+def test_grey_values_beyond_8_bits_are_shown_in_the_window_of_training(tmp_path):
+    for number, label in enumerate("ab"):
+        path = tmp_path / "ct" / label / "0.png"
+        path.parent.mkdir(parents=True)
+        Image.fromarray(np.full((24, 24), 1000 + 100 * number, np.uint16)).save(path)
+    sheet = sheet_of(tmp_path / "ct", window="1100,200", augmentation="none")
+    for row, value in zip(sheet.rows, (0, 128), strict=True):
+        assert [np.unique(picture.pixels).tolist() for picture in row.pictures] == [[value]] * 5
+    assert "Window 1100,200." in sheet.notes[-1]
+
+
+def test_what_cannot_be_read_is_named_and_others_are_shown(photos, tmp_path):
+    root = shutil.copytree(photos, tmp_path / "some")
+    for number in (0, 2):
+        (root / "<b>dog&" / f"{number}.png").write_bytes(b"no image")
+    sheet = sheet_of(root, images=4)
+    assert [row.name for row in sheet.rows] == ["<b>dog&"] + ["猫 $1_{x}$"] * 3
+    assert any("cannot be read: 2 images" in note for note in sheet.notes)
+    assert sum("its content is no image format" in note for note in sheet.notes) == 2
+    for path in root.rglob("*.png"):
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"None of the training images can be read:\n.*the file is empty"):
+        sheet_of(root)
 
 
 def test_a_sheet_of_fewer_rows_than_classes_says_so(photos):

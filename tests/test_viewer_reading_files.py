@@ -12,6 +12,7 @@ from results_samples import make_run
 
 from model_aggregation.errors import ResultsError
 from model_aggregation.results.index import Index
+from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.viewer.reading import LogReader
 from model_aggregation.viewer.reading.disk_cache import DiskCache
 from model_aggregation.viewer.reading.memory import Memory
@@ -54,6 +55,20 @@ def test_a_thumbnail_is_made_once_and_again_when_the_image_changes(reader: LogRe
     changed = reader.thumbnail(*RUN, "test", 0, size=60)
     assert changed.tag != first.tag
     assert shown(changed.data).size == (36, 64)
+
+
+def test_pictures_are_shown_in_the_window_of_their_run(reader: LogReader) -> None:
+    path = reader.image_path(*RUN, "test", 0)
+    Image.fromarray(np.full((40, 40), 1100, np.uint16)).save(path)
+    dark = reader.full_image(*RUN, "test", 0)
+    assert shown(dark.data).getpixel((5, 5)) == (4, 4, 4)
+    settings = RunFolder(reader.log_folder.joinpath(*RUN)).settings_yaml
+    with settings.open("a", encoding="utf-8") as file:
+        file.write("\nwindow: '1100,200'\n")
+    bright = reader.full_image(*RUN, "test", 0)
+    assert shown(bright.data).getpixel((5, 5)) == (128, 128, 128)
+    assert bright.tag != dark.tag
+    assert shown(reader.thumbnail(*RUN, "test", 0).data).convert("L").getpixel((5, 5)) == pytest.approx(128, abs=2)
 
 
 def test_pictures_are_oriented_and_of_8_bits(reader: LogReader) -> None:

@@ -30,6 +30,8 @@ class SightOptions:
         Literal["model", "nearest", "bilinear", "bicubic", "lanczos"], _explained("interpolation")
     ] = "model"
     channels: Annotated[Literal[1, 3], _explained("channels")] = 3
+    window: Annotated[str | None, _explained("window"), Parameter(allow_leading_hyphen=True)] = None
+    max_pixels: Annotated[int, _explained("max_pixels")] = Options().max_pixels
     transforms: Annotated[Path | None, _explained("transforms")] = None
     source: Annotated[Source, _explained("source")] = "torchvision"
     seed: Annotated[int, Parameter(help="Seed of the images that are shown and of what is drawn for them.")] = 0

@@ -1,7 +1,8 @@
 """What a network will see in training: files, the same as tested, and versions as augmentation draws them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 import pandas as pd
@@ -10,10 +11,10 @@ from torch import Tensor
 
 from model_aggregation.config import Settings
 from model_aggregation.data.augmentation import augment
-from model_aggregation.data.decoding import open_image
+from model_aggregation.data.decoding import ReadingRule, open_image, reading_rule
 from model_aggregation.data.loading import ImageSource, image_source
 from model_aggregation.data.scan import Layout, scan
-from model_aggregation.errors import DataError, SettingsError
+from model_aggregation.errors import DataError, SettingsError, listed
 from model_aggregation.models.build import preprocessing_for
 from model_aggregation.models.zoo import find_models
 from model_aggregation.results.contact_sheet import ContactSheet, Picture, PictureRow
@@ -23,6 +24,7 @@ from model_aggregation.training.job import epoch_seed
 from model_aggregation.training.mixing import Mixing
 
 _LARGEST_ORIGINAL_PX = 512
+_MOST_NAMED = 5  # images that cannot be read
 
 
 @dataclass(frozen=True)
@@ -51,41 +53,60 @@ def preview(settings: Settings, rule: PreviewRule) -> ContactSheet:
     model = find_models([str(settings.model)], settings.source)[0]
     preprocessing = preprocessing_for(model, settings)
     table = scan(settings.data, layout=rule.layout)
-    chosen = _chosen(table.frame, rule.images, settings.seed)
+    reading = reading_rule(settings.window, settings.max_pixels)
+    chosen, originals, unreadable = _chosen(table.frame, rule.images, settings, reading)
     source = image_source(
         chosen,
         None,
-        preprocessing.pixel_rule(),
+        replace(preprocessing.pixel_rule(), reading=reading),
         transforms=settings.transforms,
         change=change_of_single_images(settings.augmentation) if settings.transforms is None else None,
         workers=0,
     )
-    originals = [_original(path, settings.channels) for path in chosen["path"]]
     columns = [originals, _pictures(next(source.batches([np.arange(len(chosen))], training=False, seed=0)))]
     columns += [_version(source, chosen["label"], settings, epoch) for epoch in range(rule.versions)]
     names = chosen["id"].str.split("/").str[-1]
     rows = zip(chosen["label"], names, zip(*columns, strict=True), strict=True)
     headings = ("file", "tested as", *(f"epoch {number}" for number in range(1, rule.versions + 1)))
     title = f"What {model} sees" if settings.transforms else f"What {model} sees: {preprocessing.in_words()}"
-    notes = tuple(_notes(settings, table.classes, chosen))
+    notes = tuple(_notes(settings, table.classes, chosen, unreadable))
     return ContactSheet(title, notes, headings, tuple(PictureRow(*row) for row in rows))
 
 
-def _chosen(frame: pd.DataFrame, images: int, seed: int) -> pd.DataFrame:
-    """Return images that may be trained on, of all classes in turn, drawn by the seed."""
+def _chosen(
+    frame: pd.DataFrame, images: int, settings: Settings, reading: ReadingRule
+) -> tuple[pd.DataFrame, list[Picture], list[str]]:
+    """Return images that may be trained on, of all classes in turn, drawn by the seed; as they are in their files; and
+    what is wrong with those that came before them and cannot be read.
+    """
     usable = frame[frame["split"].isin(["", "train"])]
     if usable.empty:
         raise DataError("There are no training images to show.")
-    drawn = usable.sample(frac=1, random_state=seed)
+    drawn = usable.sample(frac=1, random_state=settings.seed)
     turn = drawn.groupby("label").cumcount()
-    return drawn.assign(turn=turn).sort_values(["turn", "label"]).head(images).sort_values(["label", "turn"])
+    ordered = drawn.assign(turn=turn).sort_values(["turn", "label"])
+    unreadable: list[str] = []
+    readable = _readable(ordered["path"], settings.channels, reading, unreadable)
+    found = dict(islice(readable, images))
+    if not found:
+        raise DataError("None of the training images can be read:", unreadable)
+    chosen = ordered[ordered["path"].isin(found)].sort_values(["label", "turn"])
+    return chosen, [found[path] for path in chosen["path"]], unreadable
 
 
-def _original(path: str, channels: int) -> Picture:
-    image = open_image(path, channels=channels)  # type: ignore[arg-type]
-    caption = f"{image.width}×{image.height}"
-    image.thumbnail((_LARGEST_ORIGINAL_PX, _LARGEST_ORIGINAL_PX))
-    return Picture(np.asarray(image).reshape(image.height, image.width, channels), caption)
+def _readable(
+    paths: Iterable[str], channels: int, reading: ReadingRule, unreadable: list[str]
+) -> Iterator[tuple[str, Picture]]:
+    """Yield the images that can be read as they are; why others cannot goes to ``unreadable``."""
+    for path in paths:
+        try:
+            image = open_image(path, channels=channels, rule=reading)  # type: ignore[arg-type]
+        except DataError as error:
+            unreadable.append(str(error))
+            continue
+        caption = f"{image.width}×{image.height}"
+        image.thumbnail((_LARGEST_ORIGINAL_PX, _LARGEST_ORIGINAL_PX))
+        yield path, Picture(np.asarray(image).reshape(image.height, image.width, channels), caption)
 
 
 def _version(source: ImageSource, labels: pd.Series, settings: Settings, epoch: int) -> list[Picture]:
@@ -117,7 +138,7 @@ def _pictures(batch: Tensor, captions: list[str] | None = None) -> list[Picture]
     return [Picture(image, words) for image, words in zip(pixels, captions or [""] * len(pixels), strict=True)]
 
 
-def _notes(settings: Settings, classes: tuple[str, ...], chosen: pd.DataFrame) -> Iterator[str]:
+def _notes(settings: Settings, classes: tuple[str, ...], chosen: pd.DataFrame, unreadable: list[str]) -> Iterator[str]:
     if settings.transforms is not None:
         yield (
             f"Training images: 'train' of {settings.transforms.name}; tested as 'val' makes them. Each picture is "
@@ -130,4 +151,8 @@ def _notes(settings: Settings, classes: tuple[str, ...], chosen: pd.DataFrame) -
         yield f"Then {' or '.join(kinds)}, with another image on this sheet."
     shown = chosen["label"].nunique()
     some = f"{shown} of {len(classes)} classes. " if shown < len(classes) else ""
-    yield f"{some}Seed {settings.seed}."
+    window = f"Window {settings.window}. " if settings.window else ""
+    yield f"{some}{window}Seed {settings.seed}."
+    if unreadable:
+        yield f"Left out, since they cannot be read: {len(unreadable)} images."
+        yield from listed(unreadable, _MOST_NAMED)

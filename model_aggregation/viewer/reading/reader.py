@@ -329,11 +329,13 @@ class LogReader:
 
     def thumbnail(self, group: str, run: str, set_name: str, index: int, *, size: int = 160) -> Picture:
         """Return an image as WebP, at most ``size`` pixels wide and high (32 to 512), made once."""
-        return self._pictures.thumbnail(self.image_path(group, run, set_name, index), size)
+        rule = self._pictures.rule_of(self._entry(group, run).run_folder)
+        return self._pictures.thumbnail(self.image_path(group, run, set_name, index), size, rule)
 
     def full_image(self, group: str, run: str, set_name: str, index: int, *, longest: int = 2048) -> Picture:
         """Return an image as PNG for a close look, oriented, 8 bits, at most ``longest`` pixels wide and high."""
-        return self._pictures.full(self.image_path(group, run, set_name, index), longest)
+        rule = self._pictures.rule_of(self._entry(group, run).run_folder)
+        return self._pictures.full(self.image_path(group, run, set_name, index), longest, rule)
 
     def group_files(self, group: str) -> tuple[FileEntry, ...]:
         """Return the files of a comparison: plan, findings, report."""
