@@ -193,7 +193,7 @@ def test_the_best_epoch_has_the_highest_accuracy_and_of_equal_ones_the_last(tmp_
 @pytest.mark.parametrize(("name", "count"), [("@earlier_torchvision", 35), ("@earlier_timm", 25)])
 def test_the_model_lists_exist_in_the_libraries(name, count):
     assert len(find_models([name])) == count
-    with pytest.raises(ModelError, match="did you mean earlier_timm"):
+    with pytest.raises(ModelError, match="did you mean @earlier_timm"):
         find_models(["@earlier_tim"])
 
 

@@ -95,8 +95,16 @@ def test_filters_and_orders():
 def test_names_that_fit_nothing_are_all_listed():
     with pytest.raises(ModelError) as caught:
         catalogue(Question(("resnt18", "@quik", "timm:eficientnet_b0", "zzz*")))
-    for words in ("did you mean resnet18", "did you mean quick", "did you mean efficientnet_b0", "'zzz*'"):
+    for words in ("did you mean resnet18", "did you mean @quick", "did you mean efficientnet_b0", "'zzz*'"):
         assert words in str(caught.value)
+
+
+def test_a_tag_that_no_library_publishes_is_answered_with_those_that_are():
+    with pytest.raises(ModelError) as caught:
+        catalogue(Question(("resnet18.ours",)))
+    assert "published are: IMAGENET1K_V1" in str(caught.value)
+    assert "published are: a1_in1k" in str(caught.value)
+    assert [entry.model for entry in catalogue(Question(("resnet18.a1_in1k",))).entries] == ["timm:resnet18.a1_in1k"]
 
 
 def test_weights_on_this_machine_are_seen(tmp_path):
@@ -106,6 +114,13 @@ def test_weights_on_this_machine_are_seen(tmp_path):
     files = {entry.model: entry.file for entry in catalogue(question, weights_dir=tmp_path).entries}
     assert files["torchvision:resnet18"] == tmp_path / "resnet18-f37072fd.pth"
     assert files["timm:test_resnet"] == tmp_path / "test_resnet.safetensors"
+    (tmp_path / "test_vit.ours.safetensors").write_bytes(b"")
+    for patterns in ((), ("*:test_*", "resnet18")):
+        here = catalogue(Question(patterns, here=True), weights_dir=tmp_path).entries
+        assert {"torchvision:resnet18", "timm:test_resnet", "timm:test_vit.ours"} <= {entry.model for entry in here}
+        assert all(entry.file and entry.file.is_file() for entry in here)
+    named = catalogue(Question(("test_vit.ours",)), weights_dir=tmp_path).entries
+    assert [(entry.weights, entry.file) for entry in named] == [("ours", tmp_path / "test_vit.ours.safetensors")]
 
 
 def test_the_command_prints_and_writes(magg, tmp_path):  # noqa: F811
@@ -119,5 +134,5 @@ def test_the_command_prints_and_writes(magg, tmp_path):  # noqa: F811
     assert list(table["parameters"]) == [11689512, 11689512]
     assert json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))[1]["top1"] is None
     assert "such as 30M" in magg("models", "--max-params", "many", expect=1)
-    assert "1 models." in magg("models", "@quick", "--max-params", "2.4M", "--csv", tmp_path / "b.csv")
+    assert "1 model." in magg("models", "@quick", "--max-params", "2.4M", "--csv", tmp_path / "b.csv")
     assert ".json file" in magg("models", "resnet18", "--json", "x.csv", expect=1)

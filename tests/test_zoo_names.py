@@ -33,6 +33,29 @@ def headless(num_classes):
 def wrong():
     pass
 
+def deep(num_classes, depth):
+    pass
+
+def nameless(num_classes, /):
+    pass
+
+class Pair(nn.Linear):
+    def forward(self, images):
+        return super().forward(images.mean((2, 3))), None
+
+def pair(num_classes):
+    return Pair(3, num_classes)
+
+def maps(num_classes):
+    return nn.Conv2d(3, num_classes, 3)
+
+def other_size(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(7, num_classes))
+
+def asked(num_classes, pretrained):
+    assert pretrained is False
+    return small(num_classes)
+
 def itself(num_classes, pretrained=False):
     network = small(num_classes)
     if pretrained:
@@ -63,7 +86,7 @@ def test_a_pattern_that_fits_nothing_names_the_nearest():
     text = str(caught.value)
     assert "did you mean efficientnet_b0" in text
     assert "No model fits 'nothing:*'" in text
-    assert "did you mean quick" in text
+    assert "did you mean @quick" in text
 
 
 def test_sets_bring_models_once_more_without_complaint():
@@ -128,7 +151,7 @@ def build(name, **given):
 def test_a_network_of_the_users_own_is_built_like_any_other(own_module):
     model = find_models(["my_networks:small"])[0]
     assert (str(model), model.own) == ("my_networks:small", True)
-    for name, channels in (("small", 3), ("small", 1), ("colour", 1)):
+    for name, channels in (("small", 3), ("small", 1), ("colour", 1), ("asked", 3)):
         network = build(f"{own_module}:{name}", channels=channels)
         assert network.module(torch.randn(2, channels, 32, 32)).shape == (2, 3)
         assert len(network.head) == 2
@@ -142,6 +165,8 @@ def test_a_network_of_the_users_own_is_built_like_any_other(own_module):
     [
         ("my_networks:smal", "did you mean small"),
         ("my_networks:wrong", "must take 'num_classes'"),
+        ("my_networks:deep", r"called as deep\(num_classes=…\).* this fails: missing a required argument: 'depth'"),
+        ("my_networks:nameless", "this fails: .*num_classes"),
         ("my_network:small", "A network of your own is MODULE:FUNCTION"),
         ("tim:resnet18", "did you mean timm"),
     ],
@@ -156,6 +181,12 @@ def test_what_is_wrong_with_an_own_network_is_said(own_module):
         build("my_networks:no_network")
     with pytest.raises(ModelError, match="no classification head"):
         build("my_networks:headless")
+    with pytest.raises(ModelError, match=r"images \(2, 3, 32, 32\) into logits \(2, 3\); it returned tuple"):
+        build("my_networks:pair")
+    with pytest.raises(ModelError, match=r"into logits \(2, 3\); it returned \(2, 3, 30, 30\)"):
+        build("my_networks:maps")
+    with pytest.raises(ModelError, match=r"into logits \(2, 3\); it failed: RuntimeError: .*shapes"):
+        build("my_networks:other_size")
 
 
 def test_a_module_that_fails_says_so(own_module, tmp_path):

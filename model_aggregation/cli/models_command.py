@@ -33,6 +33,8 @@ class Wanted:
         Only networks made for images of this size in pixels.
     license
         Only weights whose licence holds this text; where a library names no licence, they are left out.
+    here
+        Only networks whose weights are on this machine, those under a tag of their own in --weights-dir too.
     """
 
     source: Source | None = None
@@ -40,6 +42,7 @@ class Wanted:
     max_params: str | None = None
     input_size: int | None = None
     license: str | None = None
+    here: Annotated[bool, Parameter(negative=())] = False
 
 
 @app.command
@@ -76,7 +79,9 @@ def models(
     from model_aggregation.models.catalogue import Question, catalogue
 
     limit = _number(wanted.max_params)
-    question = Question(patterns, wanted.source, wanted.pretrained, limit, wanted.input_size, wanted.license)
+    question = Question(
+        patterns, wanted.source, wanted.pretrained, limit, wanted.input_size, wanted.license, wanted.here
+    )
     check_suffixes(csv=csv, json=json)
     with reporter_for_console().working() as reporter:
         answer = catalogue(
@@ -88,7 +93,7 @@ def models(
         say(_table(entries))
         say(_legend(sort))
     _write(entries, csv, json)
-    say(f"{len(entries)} models." if entries else "No model meets all of these conditions.")
+    say(f"{len(entries)} model{'s' * (len(entries) > 1)}." if entries else "No model meets all of these conditions.")
     if answer.uncounted:
         say(
             f"{answer.uncounted} more were left out: their size is not known for the installed version; --count counts."

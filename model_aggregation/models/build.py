@@ -16,6 +16,7 @@ from model_aggregation.errors import ModelError, SettingsError
 from model_aggregation.models.adapting import library_form
 from model_aggregation.models.heads import fresh_head, learning_parts, with_mlp_head
 from model_aggregation.models.libraries import IMAGENET, input_facts, make_module, rescales_input
+from model_aggregation.models.own import check_logits
 from model_aggregation.models.published import Whereabouts, published_weights
 from model_aggregation.models.servers import hub_as_set
 from model_aggregation.models.weights import fit_weights, read_weights
@@ -172,7 +173,8 @@ def build_network(model: ModelName, classes: int, settings: Settings, *, with_we
         If the network cannot be made, or its weights are not to be had or do not fit.
     """
     preprocessing = preprocessing_for(model, settings)
-    shape = {"channels": preprocessing.channels, "image_size": preprocessing.image_size}
+    channels, size = preprocessing.channels, preprocessing.image_size
+    shape = {"channels": channels, "image_size": size}
     try:
         with hub_as_set(offline=settings.offline, weights_dir=settings.weights_dir):
             module = make_module(model, classes, pretrained=settings.pretrained, **shape)
@@ -180,7 +182,11 @@ def build_network(model: ModelName, classes: int, settings: Settings, *, with_we
     except ModelError:
         raise
     except Exception as error:  # whatever a library raises for sizes and channels it cannot do
-        raise ModelError(f"The network '{model}' cannot be built for {shape}: {error}") from error
+        raise ModelError(
+            f"The network '{model}' cannot be built for images {size}×{size}×{channels}: {error}"
+        ) from error
+    if model.own:
+        check_logits(module, str(model), torch.zeros(2, channels, size, size), classes)
     fresh_head(module, head)
     if settings.head == "mlp":
         head = with_mlp_head(module, head, source=model.source)

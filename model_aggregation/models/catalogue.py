@@ -14,7 +14,7 @@ from model_aggregation.errors import ModelError
 from model_aggregation.models.counting import Count, count, count_key, keep_counts, known_counts
 from model_aggregation.models.imports import timm_library
 from model_aggregation.models.libraries import input_facts, torchvision_weights
-from model_aggregation.models.published import local_file, published_file
+from model_aggregation.models.published import local_file, models_here, published_file
 from model_aggregation.models.servers import hub_as_set
 from model_aggregation.models.zoo import (
     SOURCES,
@@ -55,7 +55,10 @@ class Entry:
 
 @dataclass(frozen=True)
 class Question:
-    """Which models are wanted: those that meet every condition that is given."""
+    """Which models are wanted: those that meet every condition that is given.
+
+    ``here``: with weights on this machine; those that have a tag of their own are looked for too.
+    """
 
     patterns: tuple[str, ...] = ()
     source: str | None = None
@@ -63,6 +66,7 @@ class Question:
     max_parameters: float | None = None
     image_size: int | None = None
     license: str | None = None
+    here: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,8 @@ def catalogue(
         model for model in _chosen(question, sets_file, weights_dir) if not question.pretrained or weight_tags(model)
     ]
     counts = known_counts()
+    if question.here:
+        models = _those_here(models, weights_dir)
     with hub_as_set(offline=False, weights_dir=weights_dir):
         if count_unknown:
             counts |= _counted(models, counts, told)
@@ -149,29 +155,35 @@ def _chosen(question: Question, sets_file: Path | None, weights_dir: Path | None
     return [model for model in dict.fromkeys(models) if not question.source or model.source == question.source]
 
 
+def _those_here(models: list[ModelName], weights_dir: Path | None) -> list[ModelName]:
+    own = [model for model in models_here(weights_dir) if ModelName(model.source, model.architecture) in models]
+    return [model for model in dict.fromkeys([*models, *own]) if local_file(model, weights_dir)]
+
+
 def _fitting(pattern: str, sources: Sequence[str], sets_file: Path | None, weights_dir: Path | None) -> list[ModelName]:
-    """A bare name or pattern is looked for in every library."""
+    """Return the models of a name or pattern; a bare one is looked for in every library."""
     if pattern.startswith("@") or ":" in pattern:
         return find_models([pattern], sets_file=sets_file, weights_dir=weights_dir)
-    if is_pattern(pattern):
-        models = models_fitting(pattern, tuple(sources))
-    else:
-        named = [ModelName(source, *_parts(pattern)) for source in sources]
-        models = [
-            model
-            for model in named
-            if model.architecture in known_architectures(model.source)
-            and (not model.tag or model.tag in weight_tags(model))
-        ]
+    models = models_fitting(pattern, tuple(sources)) if is_pattern(pattern) else _named(pattern, sources, weights_dir)
     if not models:
         names = [name for source in sources for name in known_architectures(source)]
         raise ModelError(f"'{pattern}': {nearest(pattern.partition('.')[0].strip('*?[]'), names)}")
     return models
 
 
-def _parts(name: str) -> tuple[str, str]:
-    architecture, _, tag = name.partition(".")
-    return architecture, tag
+def _named(name: str, sources: Sequence[str], weights_dir: Path | None) -> list[ModelName]:
+    architecture = name.partition(".")[0]
+    having = [source for source in sources if architecture in known_architectures(source)]
+    models: list[ModelName] = []
+    problems: list[str] = []
+    for source in having:
+        try:
+            models += find_models([f"{source}:{name}"], weights_dir=weights_dir)
+        except ModelError as error:  # it has no such tag
+            problems += error.problems
+    if problems and not models:
+        raise ModelError("Nothing is known by this name:", problems)
+    return models
 
 
 def _counted(models: list[ModelName], known: dict[Any, Count], told: Told | None) -> dict[Any, Count]:

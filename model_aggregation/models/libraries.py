@@ -82,7 +82,8 @@ def make_module(model: ModelName, outputs: int, *, channels: int, image_size: in
     ``pretrained`` says whether published weights will follow; networks that rescale their own input need to know.
     """
     if model.own:
-        module = make_own(model.source, model.architecture, outputs, channels=channels, image_size=image_size)
+        offered = {"channels": channels, "image_size": image_size, "pretrained": False}
+        module = make_own(model.source, model.architecture, outputs, **offered)
         takes_channels = own_takes(model.source, model.architecture, "channels")
         return module if channels == 3 or takes_channels else with_input_channels(module, channels)
     if model.source == "torchvision":

@@ -19,10 +19,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from model_aggregation.config import nearest
 from model_aggregation.errors import ModelError
+
+_OFFERED = ("channels", "image_size", "pretrained")
 
 
 def is_module(name: str) -> bool:
@@ -42,7 +45,7 @@ def own_function(module: str, function: str) -> Callable[..., Any]:
     Raises
     ------
     ModelError
-        If the module cannot be imported, has no such function, or the function takes no ``num_classes``.
+        If the module cannot be imported, has no such function, or the function cannot be called as is said above.
     """
     _look_here()
     try:
@@ -57,6 +60,13 @@ def own_function(module: str, function: str) -> Callable[..., Any]:
         raise ModelError(f"The module '{module}' has no function '{function}'; {nearest(function, functions)}")
     if not _takes(made_by, "num_classes"):
         raise ModelError(f"The function '{module}:{function}' must take 'num_classes', the number of classes.")
+    try:
+        inspect.signature(made_by).bind(num_classes=2, **_taken(made_by, dict.fromkeys(_OFFERED)))
+    except TypeError as error:
+        raise ModelError(
+            f"The function '{module}:{function}' is called as {function}(num_classes=…), with {', '.join(_OFFERED)} if "
+            f"it takes them; this fails: {error}."
+        ) from error
     return made_by
 
 
@@ -69,15 +79,36 @@ def make_own(module: str, function: str, outputs: int, **wanted: Any) -> nn.Modu
         As :func:`own_function`, and if what it returns is no network.
     """
     made_by = own_function(module, function)
-    network = made_by(num_classes=outputs, **{key: value for key, value in wanted.items() if _takes(made_by, key)})
+    network = made_by(num_classes=outputs, **_taken(made_by, wanted))
     if not isinstance(network, nn.Module):
         raise ModelError(f"'{module}:{function}' must return a torch.nn.Module; it returned {type(network).__name__}.")
     return network
 
 
+@torch.no_grad()
+def check_logits(network: nn.Module, name: str, images: Tensor, classes: int) -> None:
+    """Refuse a network that does not turn ``images`` (N, C, H, W) into logits (N, classes)."""
+    wanted = (len(images), classes)
+    must = f"'{name}' must turn images {tuple(images.shape)} into logits {wanted}"
+    network.eval()
+    try:
+        logits = network(images)
+    except Exception as error:  # whatever the user's code raises
+        raise ModelError(f"{must}; it failed: {type(error).__name__}: {error}") from error
+    network.train()
+    if not isinstance(logits, Tensor):
+        raise ModelError(f"{must}; it returned {type(logits).__name__}.")
+    if logits.shape != wanted:
+        raise ModelError(f"{must}; it returned {tuple(logits.shape)}.")
+
+
 def own_takes(module: str, function: str, argument: str) -> bool:
     """Return whether a user's function takes an argument."""
     return _takes(own_function(module, function), argument)
+
+
+def _taken(function: Callable[..., Any], offered: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in offered.items() if _takes(function, key)}
 
 
 def _takes(function: Callable[..., Any], argument: str) -> bool:

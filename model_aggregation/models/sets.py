@@ -98,6 +98,6 @@ def expand_sets(texts: list[str], own_file: Path | None = None) -> list[str]:
             continue
         sets = model_sets(own_file)
         if text[1:] not in sets:
-            raise ModelError(f"There is no set of models '{text}'; {nearest(text[1:], sets)}")
+            raise ModelError(f"There is no set of models '{text}'; {nearest(text, [f'@{name}' for name in sets])}")
         names.extend(sets[text[1:]].models)
     return names

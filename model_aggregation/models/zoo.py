@@ -77,7 +77,7 @@ def parse_model_name(text: str, default_source: str = "torchvision") -> ModelNam
     if source not in SOURCES and not is_module(source):
         raise ModelError(
             f"Model '{text}': the source '{source}' is unknown; {nearest(source, SOURCES)} "
-            "A network of your own is MODULE:FUNCTION, with MODULE.py in the folder that the program is started in."
+            "(A network of your own is MODULE:FUNCTION, with MODULE.py in the folder that the program is started in.)"
         )
     if not name:
         raise ModelError(f"Model '{text}': a name is missing after '{source}:'.")
