@@ -7,7 +7,10 @@ from typing import Any
 
 import torch
 
+from model_aggregation.config import Settings
 from model_aggregation.continuation import goes_on, problems_of_run
+from model_aggregation.data.augmentation import PER_IMAGE, augment
+from model_aggregation.data.parallel import usable_cores
 from model_aggregation.disk_space import STATE_COPIES, planned_files
 from model_aggregation.environment import make_fabric
 from model_aggregation.experiment import state_folder
@@ -16,13 +19,16 @@ from model_aggregation.models.build import Network, build_network
 from model_aggregation.models.inference import copied_for_inference, example_images
 from model_aggregation.plan import Plan
 from model_aggregation.results.run_folder import RunFolder
-from model_aggregation.run_images import cache_of
+from model_aggregation.run_images import cache_of, worker_count
 from model_aggregation.run_plan import RunPlan
 from model_aggregation.training.checkpoint import stored_states
+from model_aggregation.training.image_policies import change_of_single_images
 from model_aggregation.training.losses import make_loss
 from model_aggregation.training.measurement import Amount, amount_of, seconds_of_pass, settle_arithmetic
 
+CPU = torch.device("cpu")
 _IMAGES_TIMED = 8
+_IMAGES_CHANGED = 32  # draws differ in what they cost
 
 
 @dataclass(frozen=True)
@@ -49,12 +55,12 @@ class Forecast:
 
 
 def forecast(plan: Plan, *, count: Callable[[str, int, int], None] | None = None) -> list[Forecast]:
-    """Time a forward and a training step of each network and scale them to the plan.
+    """Time a forward and a training step of each network, and its augmentation, and scale them to the plan.
 
     The networks are made with random weights: nothing is downloaded, and the arithmetic is the same. ``count`` is
     called with what is done, how much of it, and of how much.
     """
-    costs: dict[str, _Cost] = {}
+    costs: dict[str, Cost] = {}
     for number, run in enumerate(plan.runs):
         if count is not None:
             count("timing networks", number, len(plan.runs))
@@ -64,14 +70,25 @@ def forecast(plan: Plan, *, count: Callable[[str, int, int], None] | None = None
 
 
 @dataclass(frozen=True)
-class _Cost:
-    """What a network costs: its size, seconds for one image, and how it is computed here."""
+class Cost:
+    """What a network costs: its size, seconds for one image, and how it is computed here.
+
+    ``change`` is what augmentation takes for one image, ``changed_beside`` whether it is done beside the computing.
+    """
 
     parameters: int
     weight_bytes: int
     forward: float
     step: float
     arithmetic: Arithmetic
+    change: float
+    changed_beside: bool
+
+    def seconds_of(self, amount: Amount) -> float:
+        """Return the seconds of so many images; what worker processes do beside a GPU takes no time of its own."""
+        computing = amount.learnt * self.step + amount.looked_at * self.forward
+        changing = amount.changed * self.change
+        return max(computing, changing) if self.changed_beside else computing + changing
 
 
 def run_state(run: RunPlan) -> str:
@@ -86,7 +103,7 @@ def run_state(run: RunPlan) -> str:
     return "starts again" if folder.exists else "new"
 
 
-def _cost_of(plan: Plan, run: RunPlan) -> _Cost:
+def _cost_of(plan: Plan, run: RunPlan) -> Cost:
     fabric = make_fabric(run.settings)
     network = build_network(
         run.model,
@@ -97,7 +114,10 @@ def _cost_of(plan: Plan, run: RunPlan) -> _Cost:
     arithmetic = settle_arithmetic(network, run.settings, fabric.device, _amount(run), folder=folder)
     forward, step = _seconds_per_image(network, run, arithmetic, fabric.device)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in network.module.state_dict().values())
-    return _Cost(network.parameters, weights, forward, step, arithmetic)
+    workers = worker_count(run.settings) if run.settings.augmentation in PER_IMAGE else 0
+    change = seconds_of_change(network, run.settings) / max(1, min(workers, usable_cores()))
+    beside = workers > 0 and fabric.device.type != "cpu"
+    return Cost(network.parameters, weights, forward, step, arithmetic, change, beside)
 
 
 def _amount(run: RunPlan) -> Amount:
@@ -105,9 +125,9 @@ def _amount(run: RunPlan) -> Amount:
     return amount_of(run.settings, counts, pretrained=run.settings.pretrained)
 
 
-def _forecast_run(plan: Plan, run: RunPlan, cost: _Cost) -> Forecast:
+def _forecast_run(plan: Plan, run: RunPlan, cost: Cost) -> Forecast:
     amount = _amount(run)
-    seconds = amount.learnt * cost.step + amount.looked_at * cost.forward
+    seconds = cost.seconds_of(amount)
     files = planned_files(plan, run)
     kept = sum(path.suffix == ".pth" for path in files)
     state = STATE_COPIES * run.settings.train
@@ -146,6 +166,21 @@ def _seconds_per_image(
     pixels = torch.zeros(inputs.shape, dtype=torch.uint8)
     with copied_for_inference(network, device, arithmetic.inference) as (_, forward):
         return _timed(lambda: forward(pixels), device) / count, step
+
+
+def seconds_of_change(network: Network, settings: Settings) -> float:
+    """Return the seconds that one process takes to change one image as the augmentation says."""
+    rule = network.preprocessing
+    shape = (_IMAGES_CHANGED, rule.channels, rule.image_size, rule.image_size)
+    images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    change = change_of_single_images(settings.augmentation)
+    if settings.transforms is not None:
+        return 0.0  # they belong to the decoding, which is not counted
+    with torch.random.fork_rng(devices=[]):
+        if change is not None:
+            return _timed(lambda: [change(image) for image in images], CPU) / len(images)
+        generator = torch.Generator().manual_seed(0)
+        return _timed(lambda: augment(images, settings.augmentation, generator), CPU) / len(images)
 
 
 def _timed(action: Any, device: torch.device) -> float:

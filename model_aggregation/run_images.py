@@ -46,7 +46,7 @@ def load_images(plan: Plan, run: RunPlan, reporter: Reporter) -> dict[str, Split
         )
         if store is None:
             reporter.message("  no room on the disk for decoded images: they are decoded again in each epoch")
-    workers = settings.workers if settings.workers is not None else min(8, torch.get_num_threads())
+    workers = worker_count(settings)
     sources = {
         name: image_source(
             table,
@@ -59,6 +59,11 @@ def load_images(plan: Plan, run: RunPlan, reporter: Reporter) -> dict[str, Split
         for name, table in tables.items()
     }
     return {name: Split(table, sources[name]) for name, table in tables.items()}
+
+
+def worker_count(settings: Settings) -> int:
+    """Return how many processes make training images."""
+    return min(8, torch.get_num_threads()) if settings.workers is None else settings.workers
 
 
 def cache_of(settings: Settings) -> Cache:

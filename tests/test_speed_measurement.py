@@ -13,6 +13,7 @@ from test_training import Lab, same
 import model_aggregation as ma
 from model_aggregation.config import make_settings
 from model_aggregation.errors import SettingsError
+from model_aggregation.forecast import Cost, seconds_of_change
 from model_aggregation.models.arithmetic import Arithmetic, Inference, Mode
 from model_aggregation.models.build import build_network
 from model_aggregation.models.zoo import parse_model_name
@@ -98,14 +99,35 @@ def test_what_was_settled_before_holds():
 @pytest.mark.parametrize(
     ("given", "pretrained", "amount"),
     [
-        ({}, False, Amount(500, 10 * 6 + 7)),
-        ({}, True, Amount(200, 2 * 100 + 10 * 4 + 7)),  # two views of three frozen epochs
-        ({"cache_features": False}, True, Amount(200, 3 * 100 + 10 * 6 + 7)),
+        ({}, False, Amount(500, 10 * 6 + 7, 500)),
+        ({}, True, Amount(200, 2 * 100 + 10 * 4 + 7, 400)),  # two views of three frozen epochs
+        ({"cache_features": False}, True, Amount(200, 3 * 100 + 10 * 6 + 7, 500)),
+        ({"train": False, "weights": "a.pth"}, True, Amount(0, 10 + 7, 0)),
     ],
 )
 def test_the_amount_of_a_run(given, pretrained, amount):
     settings = make_settings(data="x", model="a", epochs=5, thaw_at=3, **given)
     assert amount_of(settings, {"train": 100, "val": 10, "test": 7}, pretrained=pretrained) == amount
+
+
+def test_changing_images_costs_time_unless_workers_do_it_beside_a_gpu():
+    def seconds(change, *, beside):
+        cost = Cost(1, 4, forward=0.25, step=1.0, arithmetic=Arithmetic(), change=change, changed_beside=beside)
+        return cost.seconds_of(Amount(learnt=10, looked_at=8, changed=16))
+
+    assert seconds(0.5, beside=False) == 10 + 2 + 8
+    assert seconds(0.5, beside=True) == 10 + 2
+    assert seconds(1.0, beside=True) == 16
+
+
+@pytest.mark.parametrize("augmentation", ["trivial", "randaugment", "medical"])
+def test_the_cost_of_augmentation_is_timed_and_draws_nothing_of_the_run(augmentation):
+    settings = make_settings(data="x", model="timm:test_resnet", pretrained=False, image_size=64)
+    network = build_network(parse_model_name("timm:test_resnet"), 2, settings)
+    before = torch.get_rng_state()
+    changed = seconds_of_change(network, settings.model_copy(update={"augmentation": augmentation}))
+    assert changed > seconds_of_change(network, settings.model_copy(update={"augmentation": "none"})) >= 0
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_run_records_what_was_settled_and_its_seeds_share_it(tmp_path, two_classes):

@@ -94,7 +94,8 @@ def fit_weights(
     if fit.problems and adapt is not None:
         fit = min(fit, _compared(adapt(state), own, head), key=lambda one: len(one.problems))
     if fit.problems and not (allow_partial and fit.tensors):
-        raise ModelError(f"The weights from {origin} do not fit the network:", fit.problems)
+        advice = "--allow-partial-weights takes what fits" if fit.tensors else "nothing fits: it is of another network"
+        raise ModelError(f"The weights from {origin} do not fit the network ({advice}):", fit.problems)
     module.load_state_dict({**own, **fit.tensors})
     return fit.problems
 

@@ -40,10 +40,11 @@ _Actions = Callable[[list[_Choice]], Iterator[tuple[_Choice, _Action]]]
 
 @dataclass(frozen=True)
 class Amount:
-    """How many images a run computes, with learning and without."""
+    """How many images a run computes, with learning and without; and for how many augmentation draws a change."""
 
     learnt: int
     looked_at: int
+    changed: int = 0
 
 
 def amount_of(settings: Settings, counts: dict[str, int], *, pretrained: bool) -> Amount:
@@ -56,7 +57,8 @@ def amount_of(settings: Settings, counts: dict[str, int], *, pretrained: bool) -
     rounds = (
         epochs - frozen + (min(frozen, 1) if stored else frozen) + 1
     )  # over the validation images; the last is for the results
-    return Amount(train * (epochs - frozen), train * views + validation * rounds + test)
+    learnt, shown = train * (epochs - frozen), train * views
+    return Amount(learnt, shown + validation * rounds + test, learnt + shown)
 
 
 def settle_arithmetic(
