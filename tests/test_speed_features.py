@@ -32,6 +32,7 @@ def frozen_lab(folder, *, fold=False, **given):
         {"model": "squeezenet1_1", "augmentation": "horizontal"},
         {"model": "timm:test_vit", "augmentation": "flips"},
         {"model": "timm:deit_tiny_distilled_patch16_224", "augmentation": "none", "epochs": 2, "thaw_at": None},
+        {"model": "timm:efficientvim_m1", "augmentation": "none", "epochs": 2, "thaw_at": None, "image_size": 64},
         {"model": "timm:test_efficientnet", "optimizer": "sgd", "class_weights": "balanced"},
     ],
 )

@@ -135,6 +135,7 @@ def test_what_cannot_be_folded_is_left_as_it_was(kind):
         ("timm:deit_tiny_distilled_patch16_224", {"image_size": 32}, "head head_dist"),  # their mean
         ("timm:levit_128s", {"image_size": 64}, "head.linear head_dist.linear"),  # behind batch norms
         ("timm:crossvit_9_240", {"image_size": 240}, "head.0 head.1"),  # one for each of two branches
+        ("timm:efficientvim_m1", {"image_size": 64}, "heads.0 heads.1 heads.2 heads.3"),  # with weights of the body
     ],
 )
 def test_the_end_of_a_network_gives_its_logits(name, given, entrance):
@@ -156,7 +157,7 @@ def test_the_end_of_a_network_gives_its_logits(name, given, entrance):
 
 
 class Weighed(torch.nn.Module):
-    """Two heads, one of which counts more: no mean of layers."""
+    """Two heads, one of which counts more, or as much as the image says."""
 
     def __init__(self, weight):
         super().__init__()
@@ -165,11 +166,12 @@ class Weighed(torch.nn.Module):
 
     def forward(self, images):
         first, second = (head(self.body(images)) for head in self.heads)
-        return self.weight * first + (1 - self.weight) * second
+        share = images.mean((1, 2, 3))[:, None].sigmoid() if self.weight is None else self.weight
+        return share * first + (1 - share) * second
 
 
-@pytest.mark.parametrize(("weight", "found"), [(0.5, True), (0.7, False)])
-def test_heads_that_are_weighed_are_no_end_of_their_own(weight, found):
+@pytest.mark.parametrize(("weight", "found"), [(0.5, True), (0.7, True), (None, False)])
+def test_heads_are_an_end_of_their_own_unless_the_image_weighs_them(weight, found):
     head = frozenset(f"heads.{number}.{name}" for number in range(2) for name in ("weight", "bias"))
     part = find_head_part(Weighed(weight), head, torch.randn(2, 3, 2, 2))
     assert (part is not None) == found

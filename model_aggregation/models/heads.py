@@ -110,19 +110,21 @@ def learning_parts(module: nn.Module, head: frozenset[str]) -> list[str]:
     return [f"{container}.{name}" for name, _ in children[start:]]
 
 
-class MeanOfHeads(nn.Module):
-    """The mean of several heads, each of which sees a part of the features (N, F) of its own."""
+class SumOfHeads(nn.Module):
+    """The sum of several heads times their shares, each of which sees a part of the features (N, F) of its own."""
 
-    def __init__(self, heads: list[nn.Module], shapes: list[tuple[int, ...]]) -> None:
+    def __init__(self, heads: list[nn.Module], shapes: list[tuple[int, ...]], shares: list[float]) -> None:
         super().__init__()
-        self.heads, self.shapes = nn.ModuleList(heads), shapes
+        self.heads, self.shapes, self.shares = nn.ModuleList(heads), shapes, shares
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the logits (N, C)."""
         parts = features.split([math.prod(shape) for shape in self.shapes], dim=1)
         parts = [part.unflatten(1, shape) for part, shape in zip(parts, self.shapes, strict=True)]
-        logits = [head(part).flatten(1) for head, part in zip(self.heads, parts, strict=True)]
-        return torch.stack(logits).mean(dim=0)
+        logits = [
+            share * head(part).flatten(1) for share, head, part in zip(self.shares, self.heads, parts, strict=True)
+        ]
+        return torch.stack(logits).sum(dim=0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,8 +151,9 @@ def find_head_part(module: nn.Module, head: frozenset[str], images: Tensor) -> H
     """Return the part of a network from its head on, or None where it cannot be told apart from the rest.
 
     ``images`` (N, C, H, W) are what it is tried on: its logits must be those of the network. It is a sequence of
-    layers, or the mean of several heads as in distilled networks. There is none where heads are weighed against each
-    other, or where something comes after the head that is no layer. The module is left in evaluation mode.
+    layers, or several heads with fixed shares: their mean as in distilled networks, or weighed by numbers that are
+    frozen with the body (EfficientViM). There is none where the shares depend on the image, or where something comes
+    after the head that is no layer. The module is left in evaluation mode.
     """
     names = learning_parts(module, head)
     with _inputs_of(module, names) as seen:
@@ -160,7 +163,13 @@ def find_head_part(module: nn.Module, head: frozenset[str], images: Tensor) -> H
         if not entered.keys() >= set(entrances):
             continue
         features = _joined([entered[name] for name in entrances])
-        layers = _layers_from(module, names, [entered[name] for name in entrances])
+        if len(entrances) == 1:
+            layers: nn.Module = nn.Sequential(*map(module.get_submodule, names), nn.Flatten())
+        else:
+            heads = [module.get_submodule(name) for name in names]
+            layers = SumOfHeads(
+                heads, [tuple(entered[name].shape[1:]) for name in names], _shares(module, names, images[:1])
+            )
         try:
             again = layers(features)
         except RuntimeError:  # shapes that do not go together
@@ -170,12 +179,24 @@ def find_head_part(module: nn.Module, head: frozenset[str], images: Tensor) -> H
     return None
 
 
-def _layers_from(module: nn.Module, names: list[str], inputs: list[Tensor]) -> nn.Module:
-    """Return what turns features into logits: all layers in their order, or a mean if each has an input of its own."""
-    layers = [module.get_submodule(name) for name in names]
-    if len(inputs) == 1:
-        return nn.Sequential(*layers, nn.Flatten())
-    return MeanOfHeads(layers, [tuple(entered.shape[1:]) for entered in inputs])
+def _shares(module: nn.Module, names: list[str], image: Tensor) -> list[float]:
+    """Return with which shares heads are summed in the logits: what is left of one where all others give 0."""
+    shares = []
+    for chosen in names:
+        handles = [
+            module.get_submodule(name).register_forward_hook(partial(_constant, float(name == chosen)))
+            for name in names
+        ]
+        try:
+            shares.append(module(image).mean().item())
+        finally:
+            for handle in handles:
+                handle.remove()
+    return shares
+
+
+def _constant(value: float, _: nn.Module, __: Any, output: Tensor) -> Tensor:
+    return torch.full_like(output, value)
 
 
 def _joined(inputs: list[Tensor]) -> Tensor:

@@ -151,7 +151,7 @@ def _obstacle(training: Training, head: HeadPart | None, finished_epochs: int) -
     if kept_views(settings, training.frozen_epochs) is None:
         return _obstacle_in_settings(settings)
     if head is None:
-        return "its head is neither one sequence of layers at its end nor the mean of several"
+        return "its head is neither one sequence of layers at its end nor a sum of several with fixed shares"
     if FeatureFile.exists(path):
         return None
     if finished_epochs:
