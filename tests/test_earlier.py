@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from test_training import Lab
 from torch import nn
+from training_samples import Lab
 
 import model_aggregation as ma
 from model_aggregation.config import make_settings

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from test_training import Lab, same
+from training_samples import Lab, same
 
 from model_aggregation.errors import TrainingError
 from model_aggregation.models.arithmetic import Arithmetic

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from test_training import Lab, same
+from training_samples import Lab, same
 
 from model_aggregation.data.augmentation import augment, draw_views, flip, view_count
 from model_aggregation.models.arithmetic import Arithmetic, Inference

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import torch
-from test_training import Lab, same
+from training_samples import Lab, continues_alike, same
 
 import model_aggregation as ma
 from model_aggregation.config import make_settings
@@ -158,19 +158,7 @@ def test_a_training_that_continues_takes_the_same_steps_in_bfloat16(tmp_path, la
         object.__setattr__(made.training, "arithmetic", Arithmetic(mode, Inference(mode, 8)))
         return made
 
-    whole, cut = lab(tmp_path / "whole"), lab(tmp_path / "cut")
-    history = whole.run().history
-
-    def stop(text):
-        if text.startswith("epoch 2/3 train"):
-            raise KeyboardInterrupt
-
-    cut.training.journal.note = stop
-    with pytest.raises(KeyboardInterrupt):
-        cut.run()
-    again = lab(tmp_path / "cut")
-    assert again.run().history == history
-    assert same(whole.weights(), again.weights())
+    continues_alike(lab, tmp_path, stop_at="epoch 2/3 train")
     assert all(tensor.is_contiguous() for tensor in torch.load(tmp_path / "cut" / "last.pth").values())
 
 

@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from test_training import settings_for
+from training_samples import settings_for
 
 from model_aggregation.cli.texts import _quoted, plan_parts
 from model_aggregation.disk_space import planned_files

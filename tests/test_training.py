@@ -6,29 +6,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
+from training_samples import LABELS, LOGITS, Lab, continues_alike, same, settings_for
 
-from model_aggregation.config import make_settings
 from model_aggregation.data.augmentation import augment
-from model_aggregation.data.image_store import ImageStore
-from model_aggregation.data.loading import StoredImages, plain_order, training_order
-from model_aggregation.environment import make_fabric
+from model_aggregation.data.loading import plain_order, training_order
 from model_aggregation.errors import TrainingError
-from model_aggregation.models.build import build_network
 from model_aggregation.models.inference import predict_logits, softmax
-from model_aggregation.models.zoo import parse_model_name
-from model_aggregation.progress import Reporter
-from model_aggregation.training.job import LabelledImages, Training, TrainingFiles
-from model_aggregation.training.journal import Journal
-from model_aggregation.training.loop import run_training
 from model_aggregation.training.losses import balanced_class_weights, make_loss
-
-LOGITS = torch.tensor([[1.0, -0.5, 0.2], [0.1, 0.3, -2.0], [0.0, 0.0, 1.0]])
-LABELS = torch.tensor([0, 2, 1])
-
-
-def settings_for(**given):
-    fixed = {"data": "x", "model": "timm:test_resnet", "pretrained": False, "image_size": 32, "batch_size": 8}
-    return make_settings(**{**fixed, **given})
 
 
 def reference(name):
@@ -88,41 +72,6 @@ def test_orders_hold_every_image_once():
     assert not any(len(batch) == 1 for batch in training_order(9, 4, seed=0))
 
 
-class Lab:
-    """Two classes that differ in brightness, and a network to train on them."""
-
-    def __init__(self, folder, *, validation=True, **given):
-        generator = np.random.default_rng(0)
-        labels = np.arange(48) % 2
-        pixels = generator.integers(0, 100, size=(48, 32, 32, 3)) + 80 * labels[:, None, None, None]
-        store = ImageStore(pixels.astype(np.uint8), {})
-        self.settings = settings_for(**given)
-        torch.manual_seed(0)
-        self.network = build_network(parse_model_name(self.settings.model), 2, self.settings)
-        self.lines: list[str] = []
-
-        def part(start, stop):
-            rows = np.arange(start, stop)
-            return LabelledImages(StoredImages(store, rows), torch.from_numpy(labels[rows]))
-
-        self.files = TrainingFiles(folder / "state.pt", folder / "last.pth", folder / "best.pth", folder / "models")
-        self.training = Training(
-            self.network, part(0, 32), part(32, 48) if validation else None, self.settings,
-            make_fabric(self.settings.model_copy(update={"device": "cpu"})), self.files, Reporter(),
-            Journal("run", self.lines.append, None),
-        )  # fmt: skip
-
-    def run(self):
-        return run_training(self.training)
-
-    def weights(self):
-        return {name: tensor.clone() for name, tensor in self.network.module.state_dict().items()}
-
-
-def same(first, second):
-    return all(torch.equal(first[name], second[name]) for name in first)
-
-
 def test_training_learns_and_keeps_the_best_epoch(tmp_path):
     lab = Lab(tmp_path, epochs=12, learning_rate=3e-3, warmup_epochs=0)
     progress = lab.run()
@@ -149,20 +98,8 @@ def test_two_trainings_are_identical_and_another_seed_is_not(tmp_path):
 
 
 def test_a_training_that_continues_takes_the_same_steps(tmp_path):
-    whole = Lab(tmp_path / "whole", epochs=4, accumulate=2, clip_gradient=1.0, augmentation="flips")
-    history = whole.run().history
-    cut = Lab(tmp_path / "cut", epochs=4, accumulate=2, clip_gradient=1.0, augmentation="flips")
-
-    def stop(text):
-        if text.startswith("epoch 3/4 train"):
-            raise KeyboardInterrupt
-
-    cut.training.journal.note = stop
-    with pytest.raises(KeyboardInterrupt):
-        cut.run()
-    again = Lab(tmp_path / "cut", epochs=4, accumulate=2, clip_gradient=1.0, augmentation="flips")
-    assert again.run().history == history
-    assert same(whole.weights(), again.weights())
+    given = {"epochs": 4, "accumulate": 2, "clip_gradient": 1.0, "augmentation": "flips"}
+    continues_alike(lambda folder: Lab(folder, **given), tmp_path, stop_at="epoch 3/4 train")
     for name in ("last.pth", "best.pth"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "cut" / name).read_bytes()
 

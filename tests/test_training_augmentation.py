@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812
 from test_speed_features import frozen_lab
-from test_training import LABELS, LOGITS, Lab, same, settings_for
+from training_samples import LABELS, LOGITS, Lab, continues_alike, settings_for
 
 from model_aggregation.config import make_settings
 from model_aggregation.data.augmentation import EXACT_VIEWS, PER_IMAGE, augment
@@ -266,20 +266,9 @@ def changing(lab):
      {"augmentation": "randaugment", "cutmix": 1.0}, {"mixup": 0.4, "cutmix": 1.0, "drop_last": True}],
 )  # fmt: skip
 def test_a_training_that_continues_takes_the_same_steps(tmp_path, given):
-    whole = changing(Lab(tmp_path / "whole", epochs=3, **given))
-    history = whole.run().history
-    cut = changing(Lab(tmp_path / "cut", epochs=3, **given))
-
-    def stop(text):
-        if text.startswith("epoch 2/3 train"):
-            raise KeyboardInterrupt
-
-    cut.training.journal.note = stop
-    with pytest.raises(KeyboardInterrupt):
-        cut.run()
-    again = changing(Lab(tmp_path / "cut", epochs=3, **given))
-    assert again.run().history == history
-    assert same(whole.weights(), again.weights())
+    whole = continues_alike(
+        lambda folder: changing(Lab(folder, epochs=3, **given)), tmp_path, stop_at="epoch 2/3 train"
+    )
     said = sum("accuracy is that on mixed images" in line for line in whole.lines)
     assert said == (1 if whole.settings.mixes else 0)
 

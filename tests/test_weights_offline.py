@@ -1,12 +1,11 @@
 """Weights on a machine without internet: found by name, never asked for, and told how to bring."""
-
-import socket
+# ruff: noqa: F811  (fixtures are imported)
 
 import pytest
 import torch
 from command_line import magg  # noqa: F401  (a fixture)
-from conftest import write_image
 from safetensors.torch import save_file
+from weights_samples import data, empty_caches, no_network, put  # noqa: F401  (fixtures)
 
 import model_aggregation as ma
 from model_aggregation.config import make_settings
@@ -20,53 +19,11 @@ from model_aggregation.models.zoo import find_models, parse_model_name
 MODEL = "timm:test_resnet"
 
 
-@pytest.fixture
-def no_network(monkeypatch):
-    """Refuse every socket and note that one was asked for; errors alone could be swallowed on the way."""
-    asked = []
-
-    def refuse(*words, **more):
-        asked.append(words)
-        raise OSError("no network in this test")
-
-    for name in ("connect", "connect_ex", "sendto", "bind"):
-        monkeypatch.setattr(socket.socket, name, refuse)
-    for name in ("getaddrinfo", "create_connection", "gethostbyname"):
-        monkeypatch.setattr(socket, name, refuse)
-    return asked
-
-
-@pytest.fixture(autouse=True)
-def empty_caches(tmp_path, monkeypatch):
-    """What was downloaded on this machine before does not matter."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-
-
-def put(folder, model, name):
-    """Put random weights of a model into a folder under a name; return them."""
-    settings = make_settings(data="x", model=model, pretrained=False, image_size=64)
-    state = build_network(parse_model_name(model), 10, settings).module.state_dict()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    save_file(state, folder / name) if name.endswith(".safetensors") else torch.save(state, folder / name)
-    return state
-
-
 def given(tmp_path, **more):
     return {
         "image_size": 32, "epochs": 1, "quiet": True, "tensorboard": False, "jobs": 0, "workers": 0, "positive": "a",
         "cache_folder": tmp_path / "cache", "log_folder": tmp_path / "log", **more,
     }  # fmt: skip
-
-
-@pytest.fixture
-def data(tmp_path):
-    for number, label in enumerate("ab"):
-        for image in range(15):
-            write_image(tmp_path / "data" / label / f"{image}.png", bright=number == 1, seed=1000 * number + image)
-    return tmp_path / "data"
 
 
 @pytest.mark.parametrize(
@@ -220,7 +177,7 @@ def in_download_folder(tmp_path, name):
     return put(tmp_path / "torch" / "hub" / "checkpoints", "squeezenet1_1", name)
 
 
-def test_fetching_fills_a_folder_that_is_then_verified(tmp_path, magg, no_network):  # noqa: F811
+def test_fetching_fills_a_folder_that_is_then_verified(tmp_path, magg, no_network):
     in_download_folder(tmp_path, "squeezenet1_1-b8a52dc0.pth")
     folder = tmp_path / "重み"
     text = magg("weights", "fetch", "squeezenet1_1", MODEL, "--to", folder, expect=2)

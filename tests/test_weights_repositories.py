@@ -4,9 +4,8 @@ import pandas as pd
 import pytest
 import torch
 from command_line import magg  # noqa: F401  (a fixture)
-from conftest import write_image
 from safetensors.torch import save_file
-from test_weights_offline import empty_caches, no_network, put  # noqa: F401  (fixtures)
+from weights_samples import data, empty_caches, no_network, put  # noqa: F401  (fixtures)
 
 import model_aggregation as ma
 from model_aggregation.config import make_settings
@@ -39,14 +38,6 @@ def in_hub_cache(tmp_path):
     (snapshot.parents[1] / "refs").mkdir(parents=True)
     (snapshot.parents[1] / "refs" / "main").write_text("0" * 40, encoding="utf-8")
     return make_repository(snapshot)
-
-
-@pytest.fixture
-def data(tmp_path):
-    for number, label in enumerate("ab"):
-        for image in range(15):
-            write_image(tmp_path / "data" / label / f"{image}.png", bright=number == 1, seed=1000 * number + image)
-    return tmp_path / "data"
 
 
 def given(tmp_path, **more):
