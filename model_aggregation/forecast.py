@@ -28,7 +28,7 @@ from model_aggregation.training.measurement import Amount, amount_of, seconds_of
 
 CPU = torch.device("cpu")
 _IMAGES_TIMED = 8
-_IMAGES_CHANGED = 32  # draws differ in what they cost
+_IMAGES_CHANGED = 64  # draws differ in what they cost
 
 
 @dataclass(frozen=True)
@@ -176,11 +176,17 @@ def seconds_of_change(network: Network, settings: Settings) -> float:
     change = change_of_single_images(settings.augmentation)
     if settings.transforms is not None:
         return 0.0  # they belong to the decoding, which is not counted
+
+    def draw() -> None:
+        generator = torch.random.default_generator.manual_seed(0)  # the same draws in each pass
+        if change is None:
+            augment(images, settings.augmentation, generator)
+        else:
+            for image in images:
+                change(image)
+
     with torch.random.fork_rng(devices=[]):
-        if change is not None:
-            return _timed(lambda: [change(image) for image in images], CPU) / len(images)
-        generator = torch.Generator().manual_seed(0)
-        return _timed(lambda: augment(images, settings.augmentation, generator), CPU) / len(images)
+        return _timed(draw, CPU) / len(images)
 
 
 def _timed(action: Any, device: torch.device) -> float:

@@ -122,6 +122,13 @@ def test_every_command_asks_no_network(tmp_path, data, no_network, magg):  # noq
     assert no_network == []
 
 
+def test_a_folder_that_timm_would_misread_is_refused(tmp_path):
+    make_repository(tmp_path / "C#" / REPOSITORY)
+    settings = make_settings(data="x", model=HUB_MODEL, weights_dir=tmp_path / "C#", offline=True)
+    with pytest.raises(ModelError, match=r"'#' or '\?' in .*C#.*: rename that folder"):
+        preprocessing_for(find_models([HUB_MODEL])[0], settings)
+
+
 def test_lists_of_hashes_are_read_in_every_usual_form(tmp_path):
     names = ["a b.pth", "c.pth", "d-1.0.safetensors", "sub/e.pth", "f.pth"]
     (tmp_path / "sub").mkdir()

@@ -148,6 +148,8 @@ def timm_configuration(model: ModelName) -> Any:
 
 def _local_configuration(folder: Path) -> Any:
     timm = timm_library()
+    if "#" in str(folder) or "?" in str(folder):
+        raise ModelError(f"timm takes what follows '#' or '?' in {folder} for no part of the path: rename that folder.")
     try:
         values, _, _ = timm.models._hub.load_model_config_from_path(folder)
     except Exception as error:  # whatever a damaged file makes timm raise
