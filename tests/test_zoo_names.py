@@ -181,11 +181,11 @@ def test_what_is_wrong_with_an_own_network_is_said(own_module):
         build("my_networks:no_network")
     with pytest.raises(ModelError, match="no classification head"):
         build("my_networks:headless")
-    with pytest.raises(ModelError, match=r"images \(2, 3, 32, 32\) into logits \(2, 3\); it returned tuple"):
+    with pytest.raises(ModelError, match=r"images \(1, 3, 32, 32\) into logits \(1, 3\); it returned tuple"):
         build("my_networks:pair")
-    with pytest.raises(ModelError, match=r"into logits \(2, 3\); it returned \(2, 3, 30, 30\)"):
+    with pytest.raises(ModelError, match=r"into logits \(1, 3\); it returned \(1, 3, 30, 30\)"):
         build("my_networks:maps")
-    with pytest.raises(ModelError, match=r"into logits \(2, 3\); it failed: RuntimeError: .*shapes"):
+    with pytest.raises(ModelError, match=r"into logits \(1, 3\); it failed: RuntimeError: .*shapes"):
         build("my_networks:other_size")
 
 

@@ -186,7 +186,7 @@ def build_network(model: ModelName, classes: int, settings: Settings, *, with_we
             f"The network '{model}' cannot be built for images {size}×{size}×{channels}: {error}"
         ) from error
     if model.own:
-        check_logits(module, str(model), torch.zeros(2, channels, size, size), classes)
+        check_logits(module, str(model), torch.zeros(1, channels, size, size), classes)
     fresh_head(module, head)
     if settings.head == "mlp":
         head = with_mlp_head(module, head, source=model.source)
