@@ -28,7 +28,7 @@ def train(data: Path, /, *, model: str, flags: Flags = Options()) -> int:  # noq
     data
         Folder of images or table (.csv, .parquet) with the columns path, label.
     model
-        torchvision:NAME or timm:NAME; a bare name belongs to --source.
+        torchvision:NAME, timm:NAME, timm:hf_hub:OWNER/NAME or MODULE:FUNCTION; a bare name belongs to --source.
     """
     return _execute(make_settings(data=data, model=model, **flags.given()))
 
@@ -42,7 +42,8 @@ def compare(data: Path, /, *, models: Models, flags: Flags = Options()) -> int: 
     data
         Folder of images or table (.csv, .parquet) with the columns path, label.
     models
-        Two or more of torchvision:NAME or timm:NAME; bare names belong to --source.
+        Two or more of torchvision:NAME, timm:NAME, timm:hf_hub:OWNER/NAME, MODULE:FUNCTION (a network of your own),
+        patterns (resnet*) and sets (@quick); bare names belong to --source.
     """
     return _execute(make_settings(data=data, models=tuple(models), **flags.given()))
 
