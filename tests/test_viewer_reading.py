@@ -281,6 +281,8 @@ def test_runs_in_another_order_are_compared_by_image(reader: LogReader, log: Pat
     query = ImageQuery(models_wrong=1)
     ids = {run: {row["id"] for row in reader.image_page("肺", run, "test", query, limit=99).rows} for run in after.runs}
     assert ids["肺_resnet"] == ids["肺_vit.a1"]
+    rows = reader.image_page("肺", "肺_resnet", "test", ImageQuery(), limit=99).rows  # few images: told unasked
+    assert {row["id"] for row in rows if row["models_wrong"]} == ids["肺_resnet"]
 
 
 def test_marked_images_are_saved_and_exported(reader: LogReader) -> None:

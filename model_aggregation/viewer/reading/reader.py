@@ -63,6 +63,9 @@ _PICTURE_BYTES = 500 * 2**20
 _FRESH_SECONDS = 5.0
 """A running process that is killed changes no file; so long its state may still be shown."""
 
+_FEW_IMAGES = 5_000
+"""So many are compared with the other models unasked: all models of a group are read within a second."""
+
 _ACROSS_SECONDS = 2.0
 """Runs that could not be opened within this time are named; asking again goes on with them."""
 
@@ -169,7 +172,7 @@ class LogReader:
     def image_page(
         self, group: str, run: str, set_name: str, query: ImageQuery, *, offset: int = 0, limit: int = 100
     ) -> ImagePage:
-        """Return ``limit`` rows of a query's answer from ``offset`` on; rows hold ``models_wrong`` where asked."""
+        """Return ``limit`` rows from ``offset`` on, with ``models_wrong`` if asked or if a group has few images."""
         table, order, compared, notes = self._answer(group, run, set_name, query)
         rows = image_queries.rows_at(table, order[offset : offset + limit], compared)
         columns = (*table.columns, *([] if compared is None else [image_queries.MODELS_WRONG]))
@@ -181,9 +184,9 @@ class LogReader:
         table = self.predictions(group, run, set_name)
         compared, notes = None, table.notes
         stamp: Stamp = self._store.stamp(self._entry(group, run), set_name)
-        if query.compares:
+        if query.compares or (group != SINGLE and len(table) <= _FEW_IMAGES):
             view = self.all_models(group, set_name, query.compared_runs)
-            compared, notes = ComparedImages(table, view), (*notes, *view.notes)
+            compared, notes = ComparedImages(table, view), (*notes, *(view.notes if query.compares else ()))
             stamp = (*stamp, view.runs)
         key = ("answer", group, run, set_name, repr(query))
         order = self._memory.get(key, stamp, lambda: self._sorter.answer(table, query, compared))
