@@ -13,10 +13,13 @@ from PIL import Image, ImageEnhance, ImageOps
 from scipy.ndimage import gaussian_filter
 
 import model_aggregation as ma
+from model_aggregation.data import look_alikes
 from model_aggregation.data.doctor.examination import CheckRule, Examination, examine
 from model_aggregation.data.doctor.shortcuts import find_shortcuts, shortcut_findings
+from model_aggregation.data.duplicate_findings import near_duplicates
 from model_aggregation.data.finding import Finding
 from model_aggregation.data.inspection import inspect
+from model_aggregation.data.kept_tables import KeptTables
 from model_aggregation.data.look_alikes import find_look_alikes, mark_look_alikes
 from model_aggregation.data.scan import scan
 from model_aggregation.errors import DataError, SettingsError
@@ -68,6 +71,10 @@ CHANGES = {
     "grey": lambda image: image.convert("L"),
     "inverted": ImageOps.invert,
     "mirrored": ImageOps.mirror,
+    "smaller, recompressed, darker": lambda image: recompressed(
+        ImageEnhance.Brightness(image.resize((38, 38), Image.Resampling.BICUBIC)).enhance(0.8), 60
+    ),
+    "cropped": lambda image: image.crop((1, 1, 64, 64)),
 }
 
 
@@ -109,20 +116,75 @@ def test_look_alikes_agree_with_every_pair_compared(tmp_path: Path) -> None:
         mixed.save(path)
     table = inspect(scan(tmp_path), appearance=True)
     rows = table.frame
-    vectors = np.stack([np.frombuffer(data, dtype=np.uint8) for data in rows["look_thumbnail"]]).astype(float)
-    vectors = (vectors - vectors.mean(1, keepdims=True)) / vectors.std(1, keepdims=True)
+    thumbnails = [np.frombuffer(data, dtype=np.uint8).reshape(32, 32) for data in rows["look_thumbnail"]]
+    small = [np.rint(resized(thumbnail, 16)).ravel() for thumbnail in thumbnails]
+    vectors = (small - np.mean(small, 1, keepdims=True)) / np.std(small, 1, keepdims=True)
     shared = np.linalg.svd(vectors)[2][0]
     left = vectors - np.outer(vectors @ shared, shared)
     left -= left.mean(1, keepdims=True)
+    details = [gaussian_filter(resized(thumbnail, 32), 4) for thumbnail in thumbnails]
+    fine = np.corrcoef(
+        [(resized(picture, 32) - blur).ravel() for picture, blur in zip(thumbnails, details, strict=True)]
+    )
     wanted = np.corrcoef(left)
     for threshold in (0.8, 0.95):
         pairs = find_look_alikes(table, threshold=threshold).pairs
         place = pd.Series(range(len(rows)), index=rows["pixel_hash"])
         plain = pairs[pairs["change"] == ""]
         found = {tuple(sorted((int(place[p.first]), int(place[p.second])))) for p in plain.itertuples()}
-        assert found == {(i, j) for i in range(60) for j in range(i + 1, 60) if wanted[i, j] >= threshold}
+        near = {(i, j) for i in range(60) for j in range(i + 1, 60) if wanted[i, j] >= threshold}
+        agreeing = {pair for pair in near if fine[pair] >= 1 - 0.6 * (1 - threshold)}
+        assert agreeing <= found <= near  # a crop may agree where the whole picture does not
+        assert len(found - agreeing) < len(agreeing) / 10
     with pytest.raises(SettingsError, match=r"0\.5 and 1"):
         find_look_alikes(table, threshold=5)
+
+
+def resized(picture: np.ndarray, size: int) -> np.ndarray:
+    """A picture as Pillow resizes it in floats."""
+    image = Image.fromarray(picture.astype(np.float32))
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+
+
+def test_outlines_that_all_share_make_no_near_duplicates(tmp_path: Path) -> None:
+    """Cells, films of chests: one outline, and within it what differs is faint."""
+    rows, columns = np.mgrid[-1:1:50j, -1:1:50j]
+    for number in range(60):
+        chance = np.random.default_rng(number)
+        disc = 160 * (np.hypot(rows * chance.uniform(0.99, 1.01), columns) < chance.uniform(0.9, 0.93))
+        inside = disc + 12 * (disc > 0) * gaussian_filter(chance.normal(size=(50, 50)), 2) / 0.14
+        path = tmp_path / ("a" if number % 2 else "b") / f"{number:02d}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(np.clip(inside, 0, 255).astype(np.uint8)).save(path)
+    copy = Image.open(tmp_path / "b" / "00.png").resize((30, 30), Image.Resampling.BICUBIC)
+    recompressed(ImageEnhance.Brightness(copy).enhance(0.8).convert("RGB"), 60).save(tmp_path / "a" / "copy.png")
+    table = inspect(scan(tmp_path), appearance=True)
+    marked = mark_look_alikes(table, find_look_alikes(table)).frame
+    assert marked.loc[marked["look_alike"].notna(), "id"].tolist() == ["a/copy.png", "b/00.png"]
+
+
+def test_very_many_look_alikes_are_cut_short_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(60):
+        path = tmp_path / "images" / ("a" if number % 2 else "b") / f"{number:02d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        faint = np.random.default_rng(number).normal(scale=1.5, size=(64, 64, 3))
+        Image.fromarray(np.clip(scene(number // 20) + faint, 0, 255).astype(np.uint8)).save(path)
+    table = inspect(scan(tmp_path / "images"), appearance=True)
+    whole = find_look_alikes(table)
+    assert whole.complete
+    assert len(whole.pairs) > 400
+    monkeypatch.setattr(look_alikes, "_MOST_PAIRS", 30)
+    kept = KeptTables(tmp_path / "kept")
+    for _ in range(2):  # also when it is taken from the disk
+        alike = find_look_alikes(table, kept=kept)
+        assert not alike.complete
+        assert len(alike.pairs) <= 30 + 60
+    families = [mark_look_alikes(table, found).frame["look_alike"].nunique() for found in (whole, alike)]
+    assert families == [3, 3]
+    found = {finding.kind: finding for finding in near_duplicates(table, alike)}
+    assert found["near-duplicate-many"].severity == "warning"
+    assert found["near-duplicate-labels"].message.startswith("at least ")
+    assert "near-duplicate-many" not in {finding.kind for finding in near_duplicates(table, whole)}
 
 
 def test_families_of_look_alikes_share_a_number(tmp_path: Path) -> None:

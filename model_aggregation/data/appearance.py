@@ -19,7 +19,7 @@ APPEARANCE_COLUMNS = (
     "look_border_share",
     "look_thumbnail",
 )
-THUMBNAIL_PX = 16
+THUMBNAIL_PX = 32
 _LARGEST_PX = 256
 _FRAME_SHARE = 16  # the border is the outermost sixteenth, at least a pixel
 
@@ -30,7 +30,7 @@ def describe_appearance(image: Image.Image) -> dict[str, Any]:
     ``look_brightness`` and ``look_contrast``: mean and standard deviation of the luma (0..255); ``look_sharpness``:
     variance of its Laplacian; ``look_red``, ``look_green``, ``look_blue``: means; ``look_border``: mean luma of the
     outermost sixteenth; ``look_border_share``: share of the rows and columns that form a border of one single
-    value, as around scans; ``look_thumbnail``: 16×16 luma, stretched to 0..255, as bytes.
+    value, as around scans; ``look_thumbnail``: 32×32 luma, stretched to 0..255, as bytes.
     """
     small = _at_most(image, _LARGEST_PX)
     colours = np.asarray(small, dtype=np.float32)
@@ -87,9 +87,9 @@ def _leading(plain: np.ndarray) -> int:
 
 
 def _thumbnail(grey_image: Image.Image) -> bytes:
-    resampling = Image.Resampling.BOX if min(grey_image.size) >= THUMBNAIL_PX else Image.Resampling.BILINEAR
-    # a float picture, because the middle of a faint one would be lost in 256 steps before it is stretched
-    pixels = np.asarray(grey_image.convert("F").resize((THUMBNAIL_PX, THUMBNAIL_PX), resampling))
+    # Bilinear, not box: what a copy of another size has in a thumbnail's pixel then hardly depends on its own grid.
+    # A float picture, because the middle of a faint one would be lost in 256 steps before it is stretched.
+    pixels = np.asarray(grey_image.convert("F").resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.BILINEAR))
     low, high = float(pixels.min()), float(pixels.max())
     scale = 255 / (high - low) if high > low else 0.0
     return np.rint((pixels - low) * scale).astype(np.uint8).tobytes()

@@ -1,6 +1,7 @@
 """The same picture more than once: exactly, by its pixels, or nearly, by its look."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pandas as pd
 
@@ -54,17 +55,22 @@ def exact_duplicates(table: ImageTable, *, allowed: bool) -> Iterator[Finding]:
 
 def near_duplicates(table: ImageTable, alike: LookAlikes) -> Iterator[Finding]:
     """Yield the findings about pairs that look alike, each pair under the gravest thing it does."""
-    if alike.pairs.empty:
-        return
+    if not alike.complete:
+        message = (
+            "so many images look alike that not all pairs were compared: what is listed is true, but there is more. "
+            "Perhaps they are frames of films or parts of larger images: give what they come from with --group"
+        )
+        yield Finding("warning", "near-duplicate-many", message)
     rows = table.readable()
     files = rows[rows["pixel_hash"].isin({*alike.pairs["first"], *alike.pairs["second"]})]
-    by_hash = {str(name): part for name, part in files.groupby("pixel_hash")}
+    pictures = dict(zip(*_pictures(files), strict=True))
     pairs: dict[str, list[tuple[tuple[str, ...], str]]] = {}
-    for pair in alike.pairs.sort_values("similarity", ascending=False).to_dict("records"):
-        one, other = by_hash[pair["first"]], by_hash[pair["second"]]
-        line = f"{_where(one)} and {_where(other)}: {pair['similarity']:.3f} {pair['change']}".rstrip()
+    ordered = alike.pairs.sort_values("similarity", ascending=False)
+    for pair in ordered.itertuples():
+        one, other = pictures[pair.first], pictures[pair.second]
+        line = f"{one} and {other}: {pair.similarity:.3f} {pair.change}".rstrip()
         for kind in _kinds_of_pair(one, other):
-            pairs.setdefault(kind, []).append(((*one["id"], *other["id"]), line))
+            pairs.setdefault(kind, []).append((one.ids + other.ids, line))
     kinds: list[tuple[Severity, str, str]] = [
         ("warning", "near-duplicate-test", "lie in test and in train or val; the test is easier than it looks. "
          "Look at them, and put what shows the same thing into one split (magg split does)"),
@@ -75,23 +81,40 @@ def near_duplicates(table: ImageTable, alike: LookAlikes) -> Iterator[Finding]:
     for severity, kind, message in kinds:
         if found := pairs.get(kind):
             ids = tuple(dict.fromkeys(name for names, _ in found for name in names))
-            what = f"{len(found)} pairs of near duplicates ({len(ids)} files; alike by {alike.threshold:g} or more)"
+            least = "" if alike.complete else "at least "
+            what = (
+                f"{least}{len(found)} pairs of near duplicates ({len(ids)} files; alike by {alike.threshold:g} or more)"
+            )
             yield Finding(severity, kind, f"{what} {message}", ids, tuple(line for _, line in found))
 
 
-def _kinds_of_pair(one: pd.DataFrame, other: pd.DataFrame) -> list[str]:
-    splits = {(here, there) for here in set(one["split"]) for there in set(other["split"]) if here != there}
+@dataclass(frozen=True)
+class _Picture:
+    """Files of equal pixels, and the splits and labels they have."""
+
+    ids: tuple[str, ...]
+    splits: frozenset[str]
+    labels: frozenset[str]
+
+    def __str__(self) -> str:
+        more = f" and {len(self.ids) - 1} with its pixels" if len(self.ids) > 1 else ""
+        return f"{self.ids[0]}{more}"
+
+
+def _pictures(files: pd.DataFrame) -> tuple[pd.Index, list[_Picture]]:
+    """Return pixel hashes and what has them; not a frame for each, since there may be 100,000."""
+    columns = files.groupby("pixel_hash")[["id", "split", "label"]].agg(tuple)
+    kinds = zip(columns["id"], columns["split"], columns["label"], strict=True)
+    return columns.index, [_Picture(ids, frozenset(splits), frozenset(labels)) for ids, splits, labels in kinds]
+
+
+def _kinds_of_pair(one: _Picture, other: _Picture) -> list[str]:
+    splits = {(here, there) for here in one.splits for there in other.splits if here != there}
     kinds = []
     if any("test" in pair for pair in splits):
         kinds.append("near-duplicate-test")
     if splits & {("train", "val"), ("val", "train")}:
         kinds.append("near-duplicate-train-val")
-    if set(one["label"]) != set(other["label"]):
+    if one.labels != other.labels:
         kinds.append("near-duplicate-labels")
     return kinds or ["near-duplicate-within"]
-
-
-def _where(rows: pd.DataFrame) -> str:
-    first = rows.iloc[0]
-    more = f" and {len(rows) - 1} with its pixels" if len(rows) > 1 else ""
-    return f"{first['id']}{more}"

@@ -23,7 +23,7 @@ from model_aggregation.data.parallel import map_files
 
 __all__ = ["Finding", "check", "default_cache", "describe_file", "inspect", "list_findings"]
 
-_FORMAT = 1  # of the records in the cache: another number, and every file is read again
+_FORMAT = 2  # of the records in the cache: another number, and every file is read again
 _FILES_PER_TASK = 32
 _FILES_PER_WRITE = 1000
 _NUMBERS = tuple(name for name in APPEARANCE_COLUMNS if name != "look_thumbnail")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 DATABASE = "inspections.sqlite3"
-_MOST_ROWS = 500_000  # about 600 bytes each
+_MOST_ROWS = 500_000  # about 2 KB each
 _ROWS_AT_ONCE = 500
 _SECONDS_TO_WAIT = 30
 _FRESH_NANOSECONDS = 2 * 10**9  # file systems tell times apart by up to two seconds

@@ -1,27 +1,30 @@
 """Near duplicates: pictures that were resized, compressed again, brightened, inverted or mirrored.
 
 Each picture is compared by its 16×16 grey thumbnail without its mean and contrast. The direction that the pictures of
-the data set share most, such as the outline of a chest, is taken off first, and two pictures are alike when what
-remains correlates by the threshold or more.
+the data set share most, such as the outline of a chest, is taken off first; two pictures are alike when what remains
+correlates by the threshold or more, and when their details agree too (``data.details``).
 
-What it does not know: pictures turned or upside down are not looked for, and cropped ones are mostly missed (found: a
-quarter of those that lost 2 % on two sides). Pictures of 30 to 50 pixels that were made smaller are found half of the
-time. ``benchmarks/doctor.py`` measures all this.
+What it does not know: pictures turned or upside down are not looked for, and of cropped ones those that lost 5 % are
+missed. ``benchmarks/doctor.py`` measures all this.
 
 Not every pair is compared. Each picture gets 32 short codes, the signs of random projections (Charikar 2002), and only
 neighbours in the sorted codes are candidates: of pairs that just reach 0.95 a few in a hundred are missed, closer ones
-hardly ever. What is reported was computed in full.
+hardly ever. What is reported was computed in full. Where very many pictures look alike, the search ends after so many
+comparisons, and of more than so many pairs only those are kept that join pictures not yet joined: ``complete`` tells.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from model_aggregation.data.appearance import THUMBNAIL_PX
+from model_aggregation.data.details import Details, reducing
 from model_aggregation.data.image_table import LOOK_ALIKE, ImageTable
 from model_aggregation.data.kept_tables import KeptTables
 from model_aggregation.errors import SettingsError
@@ -34,7 +37,11 @@ _CODES = 32
 _NEIGHBOURS = 12  # in the sorted order of a code
 _FEWEST_FOR_COMMON = 20  # pictures: of fewer, what they share is made of the very ones compared
 _ROWS_AT_ONCE = 20_000
-_FORMAT = 1  # of what is kept: another number, and the pairs are looked for again
+_CODES_AT_ONCE = 4
+_SMALL_PX = 16
+_MOST_COMPARED = 2_000_000  # pairs for each change
+_MOST_PAIRS = 100_000
+_FORMAT = 2  # of what is kept: another number, and the pairs are looked for again
 _NOT_KEPT = KeptTables()
 _CHANGES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "": lambda pictures: pictures,
@@ -48,11 +55,13 @@ class LookAlikes:
     """Pairs of different pictures that look alike.
 
     ``pairs`` has the columns ``first`` and ``second`` (pixel hashes), ``similarity`` (correlation) and ``change``
-    (what was done to one of them, empty for nothing but size, compression and brightness).
+    (what was done to one of them, empty for nothing but size, compression and brightness). ``complete``: whether the
+    search went on to its end, so that there are no more pairs than these.
     """
 
     pairs: pd.DataFrame
     threshold: float
+    complete: bool = True
 
 
 def find_look_alikes(table: ImageTable, *, threshold: float = ALIKE, kept: KeptTables = _NOT_KEPT) -> LookAlikes:
@@ -71,66 +80,124 @@ def find_look_alikes(table: ImageTable, *, threshold: float = ALIKE, kept: KeptT
     thumbnails = _thumbnails(rows)
     varied = np.flatnonzero(thumbnails.reshape(len(rows), -1).std(axis=1) > 0)
     thumbnails = thumbnails[varied]
-    key = (f"look-alikes {_FORMAT} {threshold!r}".encode(), thumbnails.tobytes())
-    found = kept.get(key, lambda: _pairs(thumbnails, threshold))
+    sides = rows[["width", "height"]].min(axis=1).to_numpy(dtype=int)[varied]
+    # as one hash: their bytes are 1 KB each, and stay in memory for as long as the search lasts
+    pictures = hashlib.sha256(np.ascontiguousarray(thumbnails)).digest()
+    key = (f"look-alikes {_FORMAT} {threshold!r}".encode(), pictures, sides.tobytes())
+    found = kept.get(key, lambda: _pairs(thumbnails, sides, threshold))
     hashes = rows["pixel_hash"].to_numpy()[varied]
     found.insert(0, "second", hashes[found.pop("j")])
     found.insert(0, "first", hashes[found.pop("i")])
-    return LookAlikes(found, threshold)
+    return LookAlikes(found, threshold, complete=found.attrs["complete"])
 
 
 def mark_look_alikes(table: ImageTable, alike: LookAlikes) -> ImageTable:
     """Fill the column ``look_alike``: a number that pictures joined by pairs share, missing for all others."""
     hashes = pd.Index(pd.unique(alike.pairs[["first", "second"]].to_numpy().ravel()))
     first, second = (hashes.get_indexer(alike.pairs[name]) for name in ("first", "second"))
-    graph = coo_matrix((np.ones(len(first)), (first, second)), shape=(len(hashes), len(hashes)))
-    families = connected_components(graph, directed=False)[1] if len(hashes) else np.empty(0, dtype=int)
+    families = _joined(np.column_stack([first, second]), len(hashes)) if len(hashes) else np.empty(0, dtype=int)
     number = dict(zip(hashes, families, strict=True))
     column = table.frame["pixel_hash"].map(number).astype("Int64")
     return replace(table, frame=table.frame.assign(**{LOOK_ALIKE: column}))
 
 
 def _thumbnails(rows: pd.DataFrame) -> np.ndarray:
-    """Return (N, 16, 16) uint8."""
+    """Return (N, 32, 32) uint8."""
     data = b"".join(rows["look_thumbnail"])
     return np.frombuffer(data, dtype=np.uint8).reshape(-1, THUMBNAIL_PX, THUMBNAIL_PX)
 
 
-def _pairs(thumbnails: np.ndarray, threshold: float) -> pd.DataFrame:
+def _pairs(thumbnails: np.ndarray, sides: np.ndarray, threshold: float) -> pd.DataFrame:
     """Return positions ``i`` < ``j``, ``similarity`` and ``change``; for each pair the change that fits best."""
-    found = [pd.DataFrame({"i": [], "j": [], "similarity": [], "change": []}).astype({"change": str})]
+    found = _Found(len(thumbnails))
     if len(thumbnails) > 1:
-        common = _common(thumbnails)
-        own = _own_parts(thumbnails, common)
+        small = _small(thumbnails)
+        common = _common(small)
+        own = _View(small, common, _CHANGES[""])
         projections = _Projections.of(own)
-        coordinates = own @ projections.basis
-        codes = projections.codes(coordinates)
+        sketch = projections.sketch(own)
+        details = Details(thumbnails, sides, threshold)
         for change, apply in _CHANGES.items():
-            view = _View(thumbnails, common, apply)
-            others = view.coordinates(projections.basis) if change else coordinates
-            other_codes = projections.codes(others) if change else codes
-            candidates = _candidates((coordinates, codes), (others, other_codes), threshold)
-            found.append(_alike(own, view, candidates, threshold).assign(change=change))
-    pairs = pd.concat([part for part in found if len(part)] or found)
-    pairs = pairs.sort_values(["i", "j", "similarity"], kind="stable").drop_duplicates(["i", "j"], keep="last")
-    return pairs.astype({"i": int, "j": int}).reset_index(drop=True)
+            view = _View(small, common, apply)
+            compared = 0
+            for candidates in _candidates(sketch, projections.sketch(view) if change else sketch, threshold):
+                for rows in _slices(len(candidates)):
+                    alike = _alike(own, view, candidates[rows], threshold)
+                    changed, plain = (alike[name].to_numpy() for name in ("changed", "plain"))
+                    agree = details.agree(apply(thumbnails[changed]), thumbnails[plain], (changed, plain))
+                    found.add(alike[agree], change)
+                compared += len(candidates)
+                if compared > _MOST_COMPARED:
+                    found.complete = False
+                    break
+        found.complete &= details.complete
+    return found.table()
+
+
+class _Found:
+    """The pairs found so far; beyond so many only those that join pictures not joined yet."""
+
+    def __init__(self, count: int) -> None:
+        self._count, self._pairs, self.complete = count, 0, True
+        self._parts = [pd.DataFrame({"i": [], "j": [], "similarity": [], "change": []}).astype({"change": str})]
+
+    def add(self, alike: pd.DataFrame, change: str) -> None:
+        """Take the pairs of pictures (columns ``changed``, ``plain``, ``similarity``)."""
+        ends = np.sort(alike[["changed", "plain"]].to_numpy(dtype=int), axis=1)
+        part = pd.DataFrame({"i": ends[:, 0], "j": ends[:, 1], "similarity": alike["similarity"].to_numpy()})
+        if self._pairs + len(part) > _MOST_PAIRS:
+            known = np.concatenate([rows[["i", "j"]].to_numpy(dtype=int) for rows in self._parts])
+            part, self.complete = part.iloc[_joining(_joined(known, self._count)[ends])], False
+        self._pairs += len(part)
+        self._parts.append(part.assign(change=change))
+
+    def table(self) -> pd.DataFrame:
+        """Return each pair once, with the change that fits best, and whether these are all in ``attrs``."""
+        pairs = pd.concat([part for part in self._parts if len(part)] or self._parts)
+        pairs = pairs.sort_values(["i", "j", "similarity"], kind="stable").drop_duplicates(["i", "j"], keep="last")
+        pairs = pairs.astype({"i": int, "j": int}).reset_index(drop=True)
+        pairs.attrs["complete"] = bool(self.complete)
+        return pairs
+
+
+def _joined(pairs: np.ndarray, count: int) -> np.ndarray:
+    """Return the number of the family of each of ``count`` pictures that pairs (n, 2) join."""
+    graph = coo_matrix((np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    return connected_components(graph, directed=False)[1]
+
+
+def _joining(families: np.ndarray) -> np.ndarray:
+    """Return which of the pairs (n, 2) of families are needed to join all that they join."""
+    ends = pd.DataFrame(np.sort(families, axis=1))
+    rows = np.flatnonzero((ends[0] != ends[1]) & ~ends.duplicated())
+    graph = coo_matrix((rows + 1, tuple(ends.to_numpy()[rows].T)), shape=(families.max() + 1,) * 2)
+    return np.sort(minimum_spanning_tree(graph).data.astype(int)) - 1
 
 
 @dataclass(frozen=True, eq=False)
 class _View:
     """All pictures with one change, worked out a part at a time: whole, they would take 1 KB each."""
 
-    thumbnails: np.ndarray
+    small: np.ndarray  # (N, 16, 16) uint8
     common: np.ndarray
     apply: Callable[[np.ndarray], np.ndarray]
 
     def own_parts(self, rows: np.ndarray | slice) -> np.ndarray:
-        """Return (n, D) of the pictures in ``rows``."""
-        return _own_parts(self.apply(self.thumbnails[rows]), self.common)
+        """Return pictures without mean, contrast and the common direction, (n, D) float32 of length 1."""
+        plain = _normalised(self.apply(self.small[rows]))
+        return _normalised(plain - (plain @ self.common) @ self.common.T)
 
-    def coordinates(self, basis: np.ndarray) -> np.ndarray:
-        """Return (N, 48) in a basis."""
-        return np.concatenate([self.own_parts(rows) @ basis for rows in _slices(len(self.thumbnails))])
+    def all_parts(self) -> Iterator[np.ndarray]:
+        """Yield the own parts of all pictures, so many at a time."""
+        return (self.own_parts(rows) for rows in _slices(len(self.small)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Sketch:
+    """``coordinates`` (N, 48) and ``codes`` (number of codes, N) of all pictures of a view."""
+
+    coordinates: np.ndarray
+    codes: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,80 +208,87 @@ class _Projections:
     directions: np.ndarray
 
     @classmethod
-    def of(cls, own: np.ndarray) -> "_Projections":
-        values, vectors = np.linalg.eigh(own.T @ own)
-        kept = min(_COMPONENTS, len(own))
+    def of(cls, view: _View) -> "_Projections":
+        values, vectors = np.linalg.eigh(sum(part.T @ part for part in view.all_parts()))
+        kept = min(_COMPONENTS, len(view.small))
         values, basis = values[-kept:], vectors[:, -kept:]
-        bits = max(4, int(np.ceil(np.log2(len(own)))))
+        bits = max(4, int(np.ceil(np.log2(len(view.small)))))
         directions = np.random.default_rng(0).normal(size=(kept, _CODES, bits))
         # between plain and whitened: else a few strong components alone would decide the bits
         scales = np.maximum(values, values[-1] * 1e-6) ** -0.25
         return cls(basis.astype(np.float32), (directions * scales[:, None, None]).astype(np.float32))
 
-    def codes(self, coordinates: np.ndarray) -> np.ndarray:
-        """Return (number of codes, N) int32 for coordinates (N, 48) in the basis."""
+    def sketch(self, view: _View) -> _Sketch:
+        """Return what stands for the pictures while candidates are looked for."""
+        coordinates = np.concatenate([part @ self.basis for part in view.all_parts()])
         bits = self.directions.shape[2]
         weights = 2.0 ** np.arange(bits, dtype=np.float32)  # floats are exact up to 24 bits, and multiply fast
         signs = ((coordinates @ self.directions[:, number] > 0).astype(np.float32) for number in range(_CODES))
-        return np.stack([(sign @ weights).astype(np.int32) for sign in signs])
+        return _Sketch(coordinates, np.stack([(sign @ weights).astype(np.int32) for sign in signs]))
 
 
-def _common(thumbnails: np.ndarray) -> np.ndarray:
+def _small(thumbnails: np.ndarray) -> np.ndarray:
+    """Return (N, 16, 16) uint8."""
+    half = reducing(_SMALL_PX)
+    parts = (half @ thumbnails[rows].astype(np.float32) @ half.T for rows in _slices(len(thumbnails)))
+    return np.concatenate([np.rint(part).astype(np.uint8) for part in parts])
+
+
+def _common(small: np.ndarray) -> np.ndarray:
     """Return the direction (D, 1) that the pictures of a data set share most; without columns of few pictures."""
-    count = int(len(thumbnails) >= _FEWEST_FOR_COMMON)
-    parts = (_normalised(thumbnails[rows]) for rows in _slices(len(thumbnails)))
+    count = int(len(small) >= _FEWEST_FOR_COMMON)
+    parts = (_normalised(small[rows]) for rows in _slices(len(small)))
     together = sum(part.T @ part for part in parts)
     return np.linalg.eigh(together)[1][:, len(together) - count :]
 
 
-def _own_parts(thumbnails: np.ndarray, common: np.ndarray) -> np.ndarray:
-    """Return pictures (N, 16, 16) without mean, contrast and the common direction, (N, D) float32 of length 1."""
-    own = np.empty((len(thumbnails), len(common)), dtype=np.float32)
-    for rows in _slices(len(thumbnails)):
-        plain = _normalised(thumbnails[rows])
-        own[rows] = _normalised(plain - (plain @ common) @ common.T)
-    return own
+def _candidates(own: _Sketch, other: _Sketch, threshold: float) -> Iterator[np.ndarray]:
+    """Yield pairs (other, own), each once, that share a code and lie near enough by their coordinates.
 
-
-def _candidates(
-    own: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray], threshold: float
-) -> np.ndarray:
-    """Return pairs (other, own) that share a code and lie near enough by their coordinates.
-
-    ``own`` and ``other`` are coordinates (N, 48) and codes (number of codes, N).
+    The nearest neighbours of all codes come first, so that an early end still joins what belongs together.
     """
     farthest = 2 * (1 - threshold) + 1e-4  # squared, of vectors of length 1
-    kept = [np.empty((0, 2), dtype=np.int64)]
-    for codes, other_codes in zip(own[1], other[1], strict=True):
-        for pairs in _neighbours(codes, other_codes):
-            difference = other[0][pairs[:, 0]] - own[0][pairs[:, 1]]
-            kept.append(pairs[np.einsum("nd,nd->n", difference, difference) <= farthest])
-    return np.unique(np.concatenate(kept), axis=0)
+    count = len(own.coordinates)
+    together = np.stack([own.codes, other.codes], axis=2).reshape(len(own.codes), -1)  # own and other in turn
+    orders = np.argsort(together, axis=1, kind="stable").astype(np.int32)
+    together = np.take_along_axis(together, orders, axis=1)
+    seen = np.empty(0, dtype=np.int64)
+    for distance, first_code in product(range(1, 2 * _NEIGHBOURS + 1), range(0, _CODES, _CODES_AT_ONCE)):
+        codes = slice(first_code, first_code + _CODES_AT_ONCE)
+        neighbours = _neighbours(together[codes], orders[codes], distance)
+        if other is own:
+            neighbours.sort(axis=1)
+        pairs = np.unique(neighbours @ [count, 1])
+        pairs = np.setdiff1d(pairs, seen, assume_unique=True)
+        near = [_distances(own, other, pairs[rows], count) <= farthest for rows in _slices(len(pairs))]
+        pairs = pairs[np.concatenate([np.empty(0, dtype=bool), *near])]
+        seen = np.union1d(seen, pairs)
+        yield np.column_stack(np.divmod(pairs, count))
 
 
-def _alike(own: np.ndarray, view: _View, candidates: np.ndarray, threshold: float) -> pd.DataFrame:
+def _distances(own: _Sketch, other: _Sketch, pairs: np.ndarray, count: int) -> np.ndarray:
+    first, second = np.divmod(pairs, count)
+    difference = other.coordinates[first] - own.coordinates[second]
+    return np.einsum("nd,nd->n", difference, difference)
+
+
+def _alike(own: _View, view: _View, candidates: np.ndarray, threshold: float) -> pd.DataFrame:
     """Return the pairs of a changed and an unchanged picture whose correlation reaches the threshold."""
-    parts = [np.empty((0, 3))]
-    for start in range(0, len(candidates), _ROWS_AT_ONCE):
-        i, j = candidates[start : start + _ROWS_AT_ONCE].T
-        similarity = np.einsum("nd,nd->n", view.own_parts(i), own[j])
-        parts.append(np.column_stack([np.minimum(i, j), np.maximum(i, j), similarity])[similarity >= threshold])
-    return pd.DataFrame(np.concatenate(parts), columns=["i", "j", "similarity"])
+    changed, plain = candidates.T
+    similarity = np.einsum("nd,nd->n", view.own_parts(changed), own.own_parts(plain))
+    pairs = pd.DataFrame({"changed": changed, "plain": plain, "similarity": similarity})
+    return pairs[pairs["similarity"] >= threshold]
 
 
-def _neighbours(codes: np.ndarray, other_codes: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield pairs (other, own) of different positions whose codes are equal and that lie near in sorted order."""
-    together = np.column_stack([codes, other_codes]).ravel()  # own and other in turn
-    order = np.argsort(together, kind="stable")
-    for distance in range(1, 2 * _NEIGHBOURS + 1):
-        first, second = order[:-distance], order[distance:]
-        equal = together[first] == together[second]
-        if not equal.any():
-            return
-        useful = equal & (first % 2 != second % 2) & (first // 2 != second // 2)
-        first, second = first[useful], second[useful]
-        is_other = first % 2 == 1
-        yield np.column_stack([np.where(is_other, first, second) // 2, np.where(is_other, second, first) // 2])
+def _neighbours(codes: np.ndarray, orders: np.ndarray, distance: int) -> np.ndarray:
+    """Return pairs (other, own) of different positions whose sorted codes are equal, so far apart in their order."""
+    equal = codes[:, :-distance] == codes[:, distance:]
+    first, second = orders[:, :-distance][equal], orders[:, distance:][equal]
+    useful = (first % 2 != second % 2) & (first // 2 != second // 2)
+    first, second = first[useful], second[useful]
+    is_other = first % 2 == 1
+    places = np.where(is_other, first, second) // 2, np.where(is_other, second, first) // 2
+    return np.column_stack(places).astype(np.int64)
 
 
 def _normalised(pictures: np.ndarray) -> np.ndarray:
