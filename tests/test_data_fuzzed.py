@@ -107,13 +107,16 @@ def test_in_processes_as_in_one(tmp_path: Path) -> None:
 LOCKED_AND_LISTED = """
 import os, sys
 from pathlib import Path
+from model_aggregation.data.description import describe_file
 from model_aggregation.data.inspection import inspect
 from model_aggregation.data.scan import scan
 from model_aggregation.errors import DataError
 
 root = Path(sys.argv[1])
 if os.geteuid() == 0:
-    inspect(scan(root))  # imports everything: Python itself may lie where only root reads
+    # imports everything that is needed here and to start a process: Python itself may lie where only root reads
+    for path in inspect(scan(root)).frame["path"]:
+        describe_file(path)
     os.setgroups([])
     os.setgid(65534)
     os.setuid(65534)

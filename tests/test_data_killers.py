@@ -57,6 +57,15 @@ def test_it_is_a_finding_of_its_file_and_the_rest_goes_on(images: Path, tmp_path
         assert broken["error"].str.startswith("kills the decoder").all()
 
 
+def test_in_a_small_set_too(images: Path) -> None:
+    for path in sorted(images.rglob("*.png"))[4:]:
+        if path.stem != "150":
+            path.unlink()
+    frame = inspect(scan(images)).frame.set_index("id")
+    assert frame.index[~frame["readable"]].tolist() == ["cat/003.png", "dog/150.png"]
+    assert len(frame) == 5
+
+
 def test_the_image_store_names_it(images: Path, tmp_path: Path) -> None:
     paths = sorted(map(str, images.rglob("*.png")))
     table = pd.DataFrame({"path": paths, "content_hash": [file_hash(Path(path)) for path in paths]})

@@ -45,7 +45,7 @@ def inspect(
     Parameters
     ----------
     workers
-        Processes to read with, default: the processor cores. Up to 200 files are read in this process.
+        Processes to read with, default: the processor cores. Up to 200 files are read in one.
     progress
         Called with (files read, files in all).
     cache
@@ -92,6 +92,7 @@ def _records(
                 workers=workers,
                 killed=lambda _: describe_killer(),
                 chunksize=_FILES_PER_TASK,
+                careful=True,
             )
             for path, record in zip(unknown, described, strict=True):
                 if path in states and record["error"] != KILLS_DECODER:  # memory may suffice the next time

@@ -78,12 +78,12 @@ def find_look_alikes(table: ImageTable, *, threshold: float = ALIKE, kept: KeptT
         raise SettingsError(f"the threshold of near duplicates lies between 0.5 and 1, not {threshold:g}")
     rows = table.readable().drop_duplicates("pixel_hash").sort_values("id")
     thumbnails = _thumbnails(rows)
-    varied = np.flatnonzero(thumbnails.reshape(len(rows), -1).std(axis=1) > 0)
+    varied = np.flatnonzero(thumbnails.max(axis=(1, 2)) > thumbnails.min(axis=(1, 2)))
     thumbnails = thumbnails[varied]
     sides = rows[["width", "height"]].min(axis=1).to_numpy(dtype=int)[varied]
-    # as one hash: their bytes are 1 KB each, and stay in memory for as long as the search lasts
-    pictures = hashlib.sha256(np.ascontiguousarray(thumbnails)).digest()
-    key = (f"look-alikes {_FORMAT} {threshold!r}".encode(), pictures, sides.tobytes())
+    # as hashes: their bytes are 1 KB each, and would stay in memory for as long as the search lasts
+    pictures = (hashlib.sha256(thumbnails[part].tobytes()).digest() for part in _slices(len(thumbnails)))
+    key = (f"look-alikes {_FORMAT} {threshold!r}".encode(), sides.tobytes(), *pictures)
     found = kept.get(key, lambda: _pairs(thumbnails, sides, threshold))
     hashes = rows["pixel_hash"].to_numpy()[varied]
     found.insert(0, "second", hashes[found.pop("j")])

@@ -1,7 +1,8 @@
-"""Reading many files at once: in worker processes when there are many, in this process when there are few.
+"""Reading many files at once, in worker processes; a few that have been read before, in this process.
 
 A decoder that crashes takes its process along. In worker processes that costs the task at which it happens, and
-nothing else; in this process, where few files are read, it cannot be caught.
+nothing else. So files that nothing is known of are read in another process even if they are few: starting it takes a
+third of a second.
 """
 
 import multiprocessing
@@ -31,6 +32,7 @@ def map_files(
     workers: int | None,
     killed: Callable[[Task], Result],
     chunksize: int = 1,
+    careful: bool = False,
 ) -> Iterator[Result]:
     """Yield ``function(task)`` for each task, in order.
 
@@ -39,17 +41,19 @@ def map_files(
     function
         A function of a module, so that it can be sent to another process.
     files
-        Number of files behind the tasks; up to 200 are read in this process.
+        Number of files behind the tasks; for up to 200 there is one process.
     workers
         Processes, default: the processor cores that may be used, at most 16.
     killed
         What to yield for a task that kills its process each time it is tried, or to raise.
     chunksize
         Tasks that a process takes at once.
+    careful
+        Let also one process be another than this one, as for files that may crash their decoder.
     """
     workers = min(usable_cores() if workers is None else max(1, workers), _MOST_WORKERS)
     if workers == 1 or files <= _FEWEST_FILES_FOR_PROCESSES:
-        yield from map(function, tasks)
+        yield from map_alone(function, tasks, killed=killed) if careful and tasks else map(function, tasks)
         return
     done = 0
     while done < len(tasks):
@@ -70,9 +74,15 @@ def map_files(
 def map_alone(
     function: Callable[[Task], Result], tasks: Sequence[Task], *, killed: Callable[[Task], Result]
 ) -> Iterator[Result]:
-    """Yield ``function(task)`` for each task in one other process, a new one after each task that kills it."""
+    """Yield ``function(task)`` for each task in one other process, a new one after each task that kills it.
+
+    Where no other process can be started at all, it is done in this one.
+    """
     with ExitStack() as stack:
         pool = stack.enter_context(_processes(1))
+        if tasks and not _is_alive(pool):
+            yield from map(function, tasks)
+            return
         for task in tasks:
             try:
                 with without_main():
@@ -82,6 +92,16 @@ def map_alone(
                 pool = stack.enter_context(_processes(1))
                 result = killed(task)
             yield result
+
+
+def _is_alive(pool: ProcessPoolExecutor) -> bool:
+    try:
+        with without_main():
+            waiting = pool.submit(os.getpid)
+        waiting.result()
+    except BrokenProcessPool:
+        return False
+    return True
 
 
 def _processes(count: int) -> ProcessPoolExecutor:
