@@ -9,6 +9,7 @@ import torch
 
 from model_aggregation.config import Settings
 from model_aggregation.data.decoding import IMAGE_SUFFIXES, reading_rule
+from model_aggregation.data.dicom import holds_dicom
 from model_aggregation.data.folder_walk import walk_folder
 from model_aggregation.data.inspection import describe_file
 from model_aggregation.data.loading import image_source
@@ -146,16 +147,20 @@ def predict_folder(
 
 def _image_paths(source: Path) -> list[Path]:
     if source.is_file():
-        if source.suffix.lower() not in IMAGE_SUFFIXES:
+        if not _is_image(source):
             raise DataError(f"{source} is no image.")
         return [source.resolve()]
     if not source.is_dir():
         raise DataError(f"{source} is neither a folder nor an image.")
     files = (Path(found.path) for found in walk_folder(source.resolve()).files)
-    paths = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
+    paths = [path for path in files if _is_image(path)]
     if not paths:
         raise DataError(f"There are no images in or below {source}.")
     return paths
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES or holds_dicom(str(path))
 
 
 def predict_images(

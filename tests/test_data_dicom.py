@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from model_aggregation.data.decoding import ReadingRule, decode
-from model_aggregation.data.inspection import inspect
+from model_aggregation.data.inspection import inspect, list_findings
 from model_aggregation.data.scan import scan
 from model_aggregation.data.windows import Window, read_window
 from model_aggregation.errors import DataError, SettingsError
@@ -119,6 +119,26 @@ def test_patients_are_the_groups_by_default(tmp_path: Path) -> None:
     assert named.frame["group"].tolist() == ["0", "1", "2", "3"]
     write_dicom(tmp_path / "cat" / "nobody.dcm", np.full((3, 3), 9, dtype=np.uint8))
     assert not inspect(scan(tmp_path)).has_groups
+
+
+def test_files_without_a_patient_are_told_apart(tmp_path: Path) -> None:
+    for number in range(4):
+        patient = {"PatientID": f"P{number}"} if number else {}
+        write_dicom(tmp_path / "ab"[number % 2] / f"{number}.dcm", GREYS + number, **patient)
+    table = inspect(scan(tmp_path))
+    assert not table.has_groups
+    (finding,) = (found for found in list_findings(table) if found.kind == "no-group")
+    assert "3 images name their patient (DICOM), 1 do not" in finding.message
+    assert finding.files == ("a/0.dcm",)
+
+
+def test_files_that_scanners_name_are_found_by_their_content(tmp_path: Path) -> None:
+    for name in ("a/IM0001", "b/1.2.840.10008.5"):
+        write_dicom(tmp_path / name, GREYS)
+    (tmp_path / "b" / "notes").write_bytes(b"no image")
+    table = scan(tmp_path)
+    assert table.frame["id"].tolist() == ["a/IM0001", "b/1.2.840.10008.5"]
+    assert table.ignored == ("b/notes: no suffix",)
 
 
 def test_damaged_dicom_is_unreadable(tmp_path: Path) -> None:

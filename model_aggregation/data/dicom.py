@@ -6,6 +6,7 @@ high values are white everywhere. The first frame is taken. A given window does 
 """
 
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,15 @@ _FAR_IN_WIDTHS = 20  # so far from its centre, a window of any form shows its da
 def is_dicom(data: bytes) -> bool:
     """Return whether the content of a file says that it is DICOM (PS3.10: ``DICM`` after 128 bytes)."""
     return data[128:132] == b"DICM"
+
+
+def holds_dicom(path: str) -> bool:
+    """Return whether a file is DICOM, whatever its name: scanners write names without suffix, such as ``IM0001``."""
+    try:
+        with Path(path).open("rb") as file:
+            return is_dicom(file.read(132))
+    except (OSError, ValueError):
+        return False
 
 
 def decode_dicom(data: bytes, window: Window | None) -> tuple[Image.Image, str]:

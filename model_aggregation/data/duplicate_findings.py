@@ -21,7 +21,7 @@ def exact_duplicates(table: ImageTable, *, allowed: bool) -> Iterator[Finding]:
     choosing = set(held["train"]) & set(held["val"])
     labels = twins.drop_duplicates(["pixel_hash", "label"])["pixel_hash"]
     conflicting = set(labels[labels.duplicated()])
-    within = set(twins.loc[twins.duplicated(["pixel_hash", "split"], keep=False), "pixel_hash"])
+    within = set(twins.loc[twins.duplicated(["pixel_hash", "split", "label"], keep=False), "pixel_hash"])
     remedy = (
         "accepted by --allow-duplicates, which the report says" if allowed
         else "remove them from one side, or accept this with --allow-duplicates"
@@ -45,12 +45,14 @@ def exact_duplicates(table: ImageTable, *, allowed: bool) -> Iterator[Finding]:
             conflicting,
             "have the same pixels and different labels; one is wrong",
         ),
-        ("note", "duplicate-within", within, "are there more than once within a split"),
+        ("note", "duplicate-within", within, "are there more than once within a split and class"),
     ]
     for severity, kind, hashes, message in kinds:
         if hashes:
-            ids = tuple(twins.loc[twins["pixel_hash"].isin(hashes), "id"])
-            yield Finding(severity, kind, f"{len(hashes)} pictures ({len(ids)} files) {message}", ids)
+            files = twins[twins["pixel_hash"].isin(hashes)]
+            lines = tuple(" = ".join(ids) for _, ids in files.groupby("pixel_hash")["id"])
+            what = f"{len(hashes)} pictures ({len(files)} files) {message}"
+            yield Finding(severity, kind, what, tuple(files["id"]), lines)
 
 
 def near_duplicates(table: ImageTable, alike: LookAlikes) -> Iterator[Finding]:

@@ -181,6 +181,15 @@ def _groups(table: ImageTable) -> Iterator[Finding]:
     if table.has_groups:
         return
     message = "split by image; leakage between images of one patient cannot be excluded"
+    rows = table.readable()
+    nameless = tuple(rows.loc[rows["dicom_patient"] == "", "id"])
+    if len(nameless) < len(rows):
+        message += (
+            f". {len(rows) - len(nameless)} images name their patient (DICOM), {len(nameless)} do not, so patients are "
+            "not taken as groups: remove those, or give the groups of all with --group"
+        )
+        yield Finding("warning", "no-group", message, nameless)
+        return
     guess = guess_pattern(table.frame["id"].tolist(), table.classes)
     if guess:
         message += f'. The file names look as if they hold groups; if so, say --group "{guess}"'

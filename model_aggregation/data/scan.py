@@ -12,6 +12,7 @@ import pandas as pd
 
 from model_aggregation.data.appearance import APPEARANCE_COLUMNS
 from model_aggregation.data.decoding import FOREIGN_IMAGE_SUFFIXES, IMAGE_SUFFIXES
+from model_aggregation.data.dicom import holds_dicom
 from model_aggregation.data.folder_walk import FoundFile, Walk, as_id, walk_folder
 from model_aggregation.data.grouping import groups_from_column, groups_from_pattern
 from model_aggregation.data.image_table import INSPECTION_COLUMNS, LOOK_ALIKE, OWN_COLUMNS, SPLITS, ImageTable
@@ -108,7 +109,7 @@ def _why_no_image(found: FoundFile, split_by_folder: dict[str, str]) -> str | No
     suffix = Path(found.parts[-1]).suffix.lower()
     if suffix in FOREIGN_IMAGE_SUFFIXES:
         return FOREIGN_IMAGE
-    if suffix not in IMAGE_SUFFIXES:
+    if suffix not in IMAGE_SUFFIXES and not holds_dicom(found.path):
         return f"no image suffix ({suffix})" if suffix else "no suffix"
     if not split_by_folder:
         return None if len(found.parts) > 1 else OUTSIDE_CLASSES

@@ -86,11 +86,11 @@ def _section(finding: Finding, table: ImageTable, reading: ReadingRule) -> str:
 def _figures(ids: Sequence[str], table: ImageTable, reading: ReadingRule) -> Iterator[str]:
     if not ids:
         return
-    rows = table.frame[table.frame["id"].isin(ids)].drop_duplicates("id").set_index("id")
+    rows = table.readable()
+    paths = rows[rows["id"].isin(ids)].drop_duplicates("id").set_index("id")["path"]
     for name in ids:
-        row = rows.loc[name]
-        picture = _picture(str(row["path"]), reading) if row["readable"] else "(unreadable)"
-        yield f"<figure>{picture}<figcaption>{escape(name)}</figcaption></figure>"
+        if name in paths:
+            yield f"<figure>{_picture(paths[name], reading)}<figcaption>{escape(name)}</figcaption></figure>"
 
 
 def _picture(path: str, reading: ReadingRule) -> str:
