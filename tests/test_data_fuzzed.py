@@ -15,6 +15,8 @@ import pytest
 from command_line import magg  # noqa: F401  (fixture)
 from PIL import Image
 
+from model_aggregation.data.doctor.examination import CheckRule, examine
+from model_aggregation.data.doctor.page import finding_lines
 from model_aggregation.data.inspection import inspect
 from model_aggregation.data.scan import scan
 
@@ -88,6 +90,7 @@ def test_the_whole_examination_survives(tmp_path: Path, magg) -> None:  # noqa: 
     words = ("check", root, "--cache-folder", tmp_path / "cache", "--out", tmp_path / "out")
     first = magg(*words, expect=1)
     assert "images cannot be read" in first
+    assert "dog/loop: a link to a folder" in first or sys.platform == "win32"
     assert magg(*words, expect=1) == first
     assert f"{broken + named} images in 2 classes" in first
     table = inspect(scan(root)).frame
@@ -95,6 +98,27 @@ def test_the_whole_examination_survives(tmp_path: Path, magg) -> None:  # noqa: 
     assert (table.loc[~table["readable"], "error"] != "").all()
     bombs_read = table.set_index("id").loc[[f"cat/{name}" for name in bombs()]]
     assert not bombs_read["readable"].any()
+
+
+def test_names_and_remarks_stay_on_their_lines(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    odd_names(tmp_path / "images" / "dog")
+    folder = tmp_path / "images" / "cat"
+    folder.mkdir()
+    Image.new("L", (24, 24), 9).save(folder / "tag\x1b[31m.tif" if sys.platform != "win32" else folder / "tag.tif")
+    (path,) = folder.iterdir()
+    data = bytearray(path.read_bytes())
+    entry = data.index(struct.pack("<HH", 259, 3))
+    data[entry + 4 : entry + 8] = struct.pack("<I", 2**20)  # more values than the file can hold
+    path.write_bytes(data)
+    found = examine(tmp_path / "images", CheckRule(cache_folder=tmp_path / "cache"))
+    found.write(tmp_path / "out")
+    assert not recwarn.list
+    shown = "\n".join(finding_lines(found.findings))
+    assert not set(shown) & {"\x1b", "\t"}
+    if sys.platform != "win32":
+        assert "dog/line\\nbreak.png" in shown
+    (remark,) = (finding for finding in found.findings if finding.kind == "remark")
+    assert "Tag data larger than file" in remark.details[0]
 
 
 def test_in_processes_as_in_one(tmp_path: Path) -> None:

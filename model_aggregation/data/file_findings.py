@@ -68,12 +68,16 @@ def pixel_findings(table: ImageTable) -> Iterator[Finding]:
          "as it says; programs that ignore it show them otherwise"),
         ("note", "odd-mode", odd, f"are stored in other modes than grey and RGB ({modes}): palettes are resolved, "
          "transparency is laid on black, CMYK is converted without its profile"),
-        ("note", "remark", rows["remark"] != "", "were read, but with a remark (column remark)"),
     ]  # fmt: skip
     for severity, kind, concerned, message in kinds:
         ids = tuple(rows.loc[concerned.fillna(False).astype(bool), "id"])
         if ids:
             yield Finding(severity, kind, f"{len(ids)} images {message}", ids)
+    remarked = rows[rows["remark"] != ""]
+    if len(remarked):
+        lines = tuple(f"{name}: {text}" for name, text in zip(remarked["id"], remarked["remark"], strict=True))
+        message = f"{len(remarked)} images were read, but with a remark of the decoder"
+        yield Finding("note", "remark", message, tuple(remarked["id"]), lines)
 
 
 def small_images(table: ImageTable, image_size: int) -> Iterator[Finding]:

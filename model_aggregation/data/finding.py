@@ -1,5 +1,6 @@
 """One thing found in a data set, and the table that findings are written as."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -11,6 +12,7 @@ from model_aggregation.errors import listed
 Severity = Literal["error", "warning", "note"]
 
 FILES_SHOWN = 10
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _ORDER = {"error": 0, "warning": 1, "note": 2}
 
 
@@ -39,8 +41,12 @@ class Finding:
     details: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        shown = listed(self.details or self.files, limit=FILES_SHOWN)
-        return "\n".join([self.message, *(f"    {line}" for line in shown)])
+        return "\n".join([self.message, *self.lines(limit=FILES_SHOWN)])
+
+    def lines(self, *, limit: int) -> list[str]:
+        """Return the details, or else the files, as so many lines for a screen; a file's name may hold anything."""
+        shown = [_CONTROL.sub(lambda found: repr(found[0])[1:-1], line) for line in self.details or self.files]
+        return [f"    {line}" for line in listed(shown, limit=limit)]
 
 
 def sorted_findings(findings: Iterable[Finding]) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import warnings
 from collections.abc import Iterator, Sequence
 from html import escape
 
@@ -12,7 +13,7 @@ from model_aggregation.data.decoding import ReadingRule, open_image
 from model_aggregation.data.doctor.shortcuts import Shortcuts
 from model_aggregation.data.finding import Finding
 from model_aggregation.data.image_table import ImageTable
-from model_aggregation.errors import DataError, listed
+from model_aggregation.errors import DataError
 
 _THUMBNAIL_PX = 96
 _PICTURES_PER_FINDING = 12
@@ -95,7 +96,9 @@ def _figures(ids: Sequence[str], table: ImageTable, reading: ReadingRule) -> Ite
 
 def _picture(path: str, reading: ReadingRule) -> str:
     try:
-        image = open_image(path, channels=3, rule=reading)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the inspection has them as remarks
+            image = open_image(path, channels=3, rule=reading)
     except DataError:  # changed since it was inspected
         return "(unreadable now)"
     image.thumbnail((_THUMBNAIL_PX, _THUMBNAIL_PX), Image.Resampling.BOX)
@@ -114,5 +117,4 @@ def _html_table(frame: pd.DataFrame) -> str:
 def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
     """Yield each finding as text for a screen: severity, message, and its first files or details."""
     for finding in findings:
-        shown = listed(finding.details or finding.files, limit=5)
-        yield "\n".join([f"{finding.severity}: {finding.message}", *(f"    {line}" for line in shown)])
+        yield "\n".join([f"{finding.severity}: {finding.message}", *finding.lines(limit=5)])
