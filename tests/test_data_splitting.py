@@ -239,7 +239,7 @@ def test_every_difference_of_a_fed_back_split_is_listed(tmp_path: Path) -> None:
         "no split": 1,
         "label is 'cat', the file says 'dog'": 1,
         "group is 'P1', the file says 'P2'": 1,
-        f"content of the file is 'cat/画像 00004.png', the file says '{'0' * 40}'": 1,
+        "another content than when the file was made": 1,
     }
 
 

@@ -170,7 +170,8 @@ def apply_split(table: ImageTable, split_file: Path) -> ImageTable:
     given_text["id"] = names if key == "id" else [locate(text, table.root)[0] for text in names]
     problems = _differences(table, given_text)
     if problems:
-        raise DataError(f"{split_file} does not fit the images of {table.root}", problems)
+        message = f"{split_file} does not fit the images of {table.root}"
+        raise DataError(f"{message}; bring back the images it was made for, or make another with magg split", problems)
     by_id = given_text.set_index("id").reindex(table.frame["id"])
     frame = table.frame.copy()
     frame["split"] = by_id["split"].to_numpy()
@@ -245,9 +246,10 @@ def _not_one_of_splits(name: str, split: str) -> str:
 
 
 def _contradictions(both: pd.DataFrame, column: str) -> list[str]:
-    what = {"content_hash": "content of the file"}.get(column, column)
     differ = both[both[column] != both[f"{column}_given"]]
     values: Sequence[tuple[str, str, str]] = list(
         zip(differ["id"], differ[column], differ[f"{column}_given"], strict=True)
     )
-    return [f"{what} is {here[:40]!r}, the file says {there[:40]!r}: {name}" for name, here, there in values]
+    if column == "content_hash":
+        return [f"another content than when the file was made: {name}" for name, _, _ in values]
+    return [f"{column} is {here[:40]!r}, the file says {there[:40]!r}: {name}" for name, here, there in values]
