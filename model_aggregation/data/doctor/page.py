@@ -25,7 +25,7 @@ section { border-left: 5px solid #9aa7b4; margin: 1.2rem 0; padding: .2rem 1rem;
 section.error { border-color: #b42318; } section.warning { border-color: #b5720b; }
 .severity { font-weight: 600; } .kind { color: #5b6875; } ul { margin: .4rem 0; padding-left: 1.2rem; }
 figure { display: inline-block; margin: .3rem; width: 104px; vertical-align: top; font-size: 11px; }
-figure img { max-width: 96px; max-height: 96px; } table { border-collapse: collapse; font-size: 13px; }
+figure img { width: 96px; height: 96px; object-fit: contain; } table { border-collapse: collapse; font-size: 13px; }
 td, th { border-bottom: 1px solid #d7dee5; padding: .15rem .6rem; text-align: right; }
 td:first-child, th:first-child, td:nth-child(2), th:nth-child(2) { text-align: left; }
 .wide { overflow-x: auto; }
@@ -110,8 +110,12 @@ def _picture(path: str, reading: ReadingRule) -> str:
 def _html_table(frame: pd.DataFrame) -> str:
     shown = frame.head(_MOST_ROWS)
     left = len(frame) - len(shown)
-    html = shown.to_html(index=False, border=0, float_format=lambda value: f"{value:.3g}", escape=True)
+    html = shown.to_html(index=False, border=0, float_format=_three_digits, escape=True)
     return f'<div class="wide">{html}</div>' + (f"<p>… and {left} more rows</p>" if left else "")
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def finding_lines(findings: Sequence[Finding]) -> Iterator[str]:
