@@ -5,7 +5,9 @@
 SET is a folder of images in class folders (also below train, val, test). Of each, ``images`` are drawn and divided
 among train, val and test; then ``plants`` copies of each kind are made of pictures drawn anew, each put into a split
 and a class drawn at random. A pair that is found and was not planted counts as false, although it may be a true
-duplicate of the set itself, so precision is a lower bound. The thresholds of the program were not chosen on this.
+duplicate of the set itself, so precision is a lower bound. How closely the
+details of near duplicates must agree, and the crop of 2 %, were chosen with such copies of the three sets named in
+docs/benchmarks.md in view: other sets may do worse.
 
 Shortcuts are planted in one class of a set at a time; what is found on the untouched set is listed apart (it may be
 true). Groups are numbers of about five images each; in as many as ``plants`` one image is put into another split.
