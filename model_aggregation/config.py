@@ -43,7 +43,7 @@ class Settings(Options):
             problems.append("give either 'model' (one run) or 'models' (a comparison)")
         if self.comparison and self.is_comparison:
             problems.append("'comparison' belongs to a single run; several runs are named as a group with 'name'")
-        problems += self._repetition_problems()
+        problems += self._repetition_problems() + self._device_problems()
         if self.cutoff_lower > self.cutoff_upper:
             problems.append(f"cutoff_lower ({self.cutoff_lower}) is above cutoff_upper ({self.cutoff_upper})")
         problems += self._without_effect()
@@ -77,6 +77,23 @@ class Settings(Options):
         problems += [f"seeds: {seed} is not in 0 … 2147483647" for seed in self.seeds if not 0 <= seed < 2**31]
         if self.seeds and not self.train:
             problems.append("seeds: without training every seed gives the same")
+        return problems
+
+    def _device_problems(self) -> list[str]:
+        if self.devices == 1:
+            return []
+        problems = []
+        if self.engine == "ray":
+            problems.append("devices: a run on a Ray cluster has one device; several belong to engine: local")
+        if self.jobs == 0:
+            problems.append("devices: each device has a process, and jobs: 0 starts none")
+        if ":" in self.device or self.device == "mps":
+            problems.append(f"devices: {self.devices} cannot be together on device: {self.device}; use cuda or cpu")
+        if self.batch_size < 2 * self.devices:
+            problems.append(
+                f"devices: a batch of {self.batch_size} is divided among {self.devices} devices; batch_size must be at "
+                f"least {2 * self.devices}, two images for each"
+            )
         return problems
 
     def _without_effect(self) -> list[str]:
@@ -115,7 +132,10 @@ class Settings(Options):
                 self.engine == "local" or self.cache_folder is not None,
             ),
             "run_time_limit": ("train: true", self.train),
-            "cache_features": ("a frozen network (freeze: true, pretrained: true)", self.freeze and self.pretrained),
+            "cache_features": (
+                "a frozen network (freeze: true, pretrained: true) on one device",
+                self.freeze and self.pretrained and self.devices == 1,
+            ),
         }
         return [
             f"{key} has an effect with {needs} only"
@@ -129,6 +149,11 @@ class Settings(Options):
         return bool(getattr(self, key) != default)
 
     @property
+    def images_at_once(self) -> int:
+        """How many images of a batch one device learns."""
+        return -(-self.batch_size // self.devices)
+
+    @property
     def mixes(self) -> bool:
         """Whether training images are mixed with each other."""
         return self.mixup > 0 or self.cutmix > 0
@@ -137,7 +162,7 @@ class Settings(Options):
     def keeps_draws(self) -> bool:
         """Whether features are kept of draws of an image, because its augmentation has more than a few exact views."""
         stored = self.cache_features and self.freeze and self.pretrained and not self.mixes and self.transforms is None
-        return stored and self.augmentation not in ("none", "horizontal", "flips")
+        return stored and self.devices == 1 and self.augmentation not in ("none", "horizontal", "flips")
 
     @property
     def is_comparison(self) -> bool:

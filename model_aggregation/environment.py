@@ -13,18 +13,24 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
 
-from model_aggregation.config import Settings
+from model_aggregation.config import Settings, make_settings
 from model_aggregation.errors import SettingsError
+from model_aggregation.launch import launch
 from model_aggregation.models.arithmetic import Precision
+from model_aggregation.ranks import Seated, are_several
 from model_aggregation.software import versions
 from model_aggregation.startup import SPIN_COUNT, keep_freed_memory
 
+_THREADS = "OMP_NUM_THREADS"
 _PRECISIONS = {"auto": "32-true", "32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
 def make_fabric(settings: Settings, precision: Precision | None = None) -> Fabric:
     """Return Fabric for the device of the settings, and for their precision unless another was settled.
+
+    In a process that is one of several ranks it is that of DDP, and computes on the only device that the process sees.
 
     Raises
     ------
@@ -34,7 +40,51 @@ def make_fabric(settings: Settings, precision: Precision | None = None) -> Fabri
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the status file says the precision
     accelerator, devices = device_choice(settings.device)
     name = _PRECISIONS[precision or settings.precision]
-    return Fabric(accelerator=accelerator, devices=devices, precision=name)  # type: ignore[arg-type]
+    if not are_several():
+        return Fabric(accelerator=accelerator, devices=devices, precision=name)  # type: ignore[arg-type]
+    strategy = DDPStrategy(find_unused_parameters=True)  # some networks have layers that only some images reach
+    fabric = Fabric(accelerator=accelerator, devices=1, strategy=strategy, precision=name, plugins=[Seated()])  # type: ignore[arg-type]
+    threads, variable = torch.get_num_threads(), os.environ.get(_THREADS)
+    fabric.launch()
+    torch.set_num_threads(threads)  # how many is decided elsewhere
+    if variable is None:
+        os.environ.pop(_THREADS, None)
+    return fabric
+
+
+def with_launched_devices(settings: Settings) -> Settings:
+    """Return the settings with as many devices as processes were launched for this command.
+
+    Raises
+    ------
+    SettingsError
+        If the settings contradict the launcher, or there are fewer GPUs than they ask for.
+    """
+    launched = launch()
+    if launched is None:
+        if settings.devices > 1:
+            _check_devices(settings.device, settings.devices, "--devices")
+        return settings
+    if settings.devices not in (1, launched.ranks):
+        raise SettingsError(
+            f"--devices {settings.devices}: {launched.ranks} processes were launched; leave --devices out."
+        )
+    if settings.jobs not in (None, 1):
+        raise SettingsError(f"--jobs {settings.jobs}: processes that were launched together do one run at a time.")
+    if device_choice(settings.device)[0] == "cuda" and torch.cuda.device_count() > 1:  # one: the launcher divides them
+        _check_devices(settings.device, launched.local_rank + 1, "the launcher's processes on this machine")
+    return make_settings(**{**settings.given(), "devices": launched.ranks})
+
+
+def _check_devices(device: str, count: int, asked_by: str) -> None:
+    kind = device_choice(device)[0]
+    there = {"cpu": count, "mps": 1}.get(kind) or torch.cuda.device_count()
+    if there < count:
+        gpus = f"{there} GPU{'s' if there > 1 else ''}"
+        raise SettingsError(
+            f"{asked_by}: expected {count} devices for one network, but this machine has {gpus} ({kind}); ask for "
+            "fewer, or start more machines with torchrun or srun."
+        )
 
 
 def device_choice(device: str) -> tuple[str, Any]:
@@ -67,6 +117,8 @@ def describe_environment(fabric: Fabric) -> dict[str, Any]:
     return {
         "device": str(device),
         "device_name": name,
+        "devices": fabric.world_size,
+        "strategy": "one device" if fabric.world_size == 1 else "DDP (Fabric)",
         "threads": torch.get_num_threads(),
         "idle_threads": f"{SPIN_COUNT}={os.environ.get(SPIN_COUNT, 'not set')}",
         "freed_memory": "kept" if keep_freed_memory() else "left to the system",

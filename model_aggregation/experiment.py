@@ -22,7 +22,7 @@ from model_aggregation.files import disk_troubles_said, remove_unfinished, write
 from model_aggregation.models.arithmetic import Arithmetic
 from model_aggregation.models.build import Network, build_network
 from model_aggregation.models.inference import predict_logits, softmax
-from model_aggregation.models.memory import NotEnoughMemoryError, free_memory
+from model_aggregation.models.memory import Action, NotEnoughMemoryError, free_memory
 from model_aggregation.plan import Plan
 from model_aggregation.prediction import transforms_path
 from model_aggregation.processes import peak_memory_bytes
@@ -60,34 +60,60 @@ class _Work:
         self.reporter.message(f"  {text}")
 
 
-def execute(plan: Plan, run: RunPlan, reporter: Reporter, *, seconds_left: float = math.inf) -> RunFolder:
+@dataclass(frozen=True)
+class Lack:
+    """What there was too little memory for, and what was said of it."""
+
+    action: Action
+    message: str
+
+
+class BeginAgainError(Exception):
+    """A rank had too little memory while others wait for it: all have to begin again, with smaller batches."""
+
+    def __init__(self, lack: Lack) -> None:
+        self.lack = lack
+        super().__init__(lack.message)
+
+
+def execute(
+    plan: Plan, run: RunPlan, reporter: Reporter, *, seconds_left: float = math.inf, lack: Lack | None = None
+) -> RunFolder:
     """Do one run from its images to its metrics and return its folder.
 
     A run that was interrupted continues from its last finished epoch. One whose training is not at its end when
-    ``seconds_left`` are over tests the best so far. What does not fit into memory is tried again in smaller batches.
+    ``seconds_left`` are over tests the best so far. What does not fit into memory is tried again in smaller batches;
+    ``lack`` is that of an attempt before. Of several ranks this is the first; the others assist (``assistance``).
 
     Raises
     ------
+    BeginAgainError
+        If there is too little memory and other ranks take part.
     ModelAggregationError
         What the user can act on; anything else that a library raises passes through.
     """
     keep_freed_memory()
     limit = TimeLimit(seconds_left, run.settings.seconds("run_time_limit"))
     with disk_troubles_said(plan.log_folder):
-        return _execute(plan, run, reporter, limit)
+        return _execute(plan, run, reporter, limit, lack)
 
 
-def _execute(plan: Plan, run: RunPlan, reporter: Reporter, limit: TimeLimit) -> RunFolder:
+def _execute(plan: Plan, run: RunPlan, reporter: Reporter, limit: TimeLimit, lack: Lack | None) -> RunFolder:
     begun_with = _arithmetic_of(run)
     work = _Work(plan, run, _start_folder(run), make_fabric(run.settings), reporter, limit)
     environment = _environment(work)
     work.folder.write_environment(environment | ({"arithmetic": begun_with.to_dict()} if begun_with else {}))
+    if lack is not None:
+        _settle_for_smaller_batches(work, environment, lack)
     splits = load_images(plan, run, reporter)
     while True:
         try:
             return _compute(work, environment, splits)
         except NotEnoughMemoryError as error:
-            _settle_for_smaller_batches(work, environment, error)
+            lack = Lack(error.action, str(error))
+            if work.fabric.world_size > 1:
+                raise BeginAgainError(lack) from error
+            _settle_for_smaller_batches(work, environment, lack)
         free_memory()  # nothing holds the network any more
 
 
@@ -96,11 +122,13 @@ def _compute(work: _Work, environment: dict[str, Any], splits: dict[str, Split])
     plan, run = work.plan, work.run
     torch.manual_seed(epoch_seed(run.settings.seed, -1))
     network = build_network(run.model, len(plan.table.classes), run.settings)
+    work.fabric.barrier()  # now the files of its weights are here for the other ranks too
     write_text(work.folder.architecture_txt(str(run.model)), f"{network.module}\n")
     with settling_lock(plan.log_folder, run.group_name, str(run.model)):  # seeds and folds may go on at once
         work = _with_arithmetic(work, network, _settled_before(plan, run))
         environment = environment | {"arithmetic": work.arithmetic.to_dict(), "threads": work.arithmetic.threads}
         work.folder.write_environment(environment)
+    work.fabric.broadcast(work.arithmetic)
     progress = _train(work, network, splits) if run.settings.train else _keep_weights(work, network)
     seconds = _predict(work, network, splits)
     work.folder.write_environment(environment | _results_of(work, network, progress, splits, seconds))
@@ -126,15 +154,15 @@ def _arithmetic_of(run: RunPlan) -> Arithmetic | None:
     return Arithmetic.from_dict(values) if values else None
 
 
-def _settle_for_smaller_batches(work: _Work, environment: dict[str, Any], error: NotEnoughMemoryError) -> None:
+def _settle_for_smaller_batches(work: _Work, environment: dict[str, Any], lack: Lack) -> None:
     """Settle for half as many images at once; the run folder knows it from now on."""
     now = Arithmetic.from_dict(work.folder.read_environment()["arithmetic"])
     try:
-        smaller = now.with_smaller_batches(error.action, work.run.settings.batch_size)
+        smaller = now.with_smaller_batches(lack.action, work.run.settings.images_at_once)
     except ValueError as none:
-        raise NotEnoughMemoryError(f"{error} Even one image at a time is too much for {error.action}.") from none
+        raise NotEnoughMemoryError(f"{lack.message} Even one image at a time is too much for {lack.action}.") from none
     work.folder.write_environment(environment | {"arithmetic": smaller.to_dict()})
-    work.say(f"{error} {error.action} goes on with half as many images at once.")
+    work.say(f"{lack.message} {lack.action} goes on with half as many images at once.")
 
 
 def _with_arithmetic(work: _Work, network: Network, settled: Arithmetic | None) -> _Work:
@@ -145,6 +173,11 @@ def _with_arithmetic(work: _Work, network: Network, settled: Arithmetic | None) 
     folder = cache_of(settings).folder / "timings"
     arithmetic = settle_arithmetic(network, settings, device, amount, earlier=settled, folder=folder)
     work.say(str(arithmetic))
+    if settings.devices > 1:
+        work.say(
+            f"{settings.devices} devices, each learns at most {settings.images_at_once} images of a batch of "
+            f"{settings.batch_size}"
+        )
     return replace(work, fabric=make_fabric(settings, arithmetic.training.precision), arithmetic=arithmetic)
 
 
@@ -267,7 +300,11 @@ def _predict(work: _Work, network: Network, splits: dict[str, Split]) -> dict[st
 def _results_of(
     work: _Work, network: Network, progress: Progress, splits: dict[str, Split], seconds: dict[str, float]
 ) -> dict[str, Any]:
-    notes = (progress.ended_early, work.arithmetic.memory_note(work.run.settings.batch_size))
+    notes = (
+        progress.ended_early,
+        work.arithmetic.memory_note(work.run.settings.images_at_once),
+        _note_of_devices(work, network),
+    )
     tested = len(splits["test"].table) if "test" in splits else 0
     return {
         "state": "finished",
@@ -289,6 +326,18 @@ def _results_of(
             "test_images_per_second": round(tested / seconds["test"], 2) if "test" in seconds else None,
         },
     }
+
+
+def _note_of_devices(work: _Work, network: Network) -> str | None:
+    """Return what a reader should know of batch norm on several devices."""
+    settings = work.run.settings
+    has_batch_norm = any(isinstance(layer, torch.nn.modules.batchnorm._BatchNorm) for layer in network.module.modules())
+    if settings.devices == 1 or not settings.train or not has_batch_norm:
+        return None
+    return (
+        f"each batch of {settings.batch_size} was divided among {settings.devices} devices; batch norm saw the parts, "
+        f"of at most {settings.images_at_once} images"
+    )
 
 
 def _save_weight_facts(work: _Work, network: Network, metrics: dict[str, Any]) -> None:

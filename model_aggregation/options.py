@@ -39,7 +39,6 @@ class Options(BaseModel):
     """Every setting that may be left out."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), validate_default=True)
-
     # --- data -----------------------------------------------------------------------------------------
     train: Annotated[bool, DATA] = Field(
         True, description="Train; without it the network of a --weights file is tested as it is."
@@ -287,11 +286,17 @@ class Options(BaseModel):
     predict_batch_size: Annotated[int | None, TRAINING] = Field(
         None, ge=1, description="Images at once where nothing is learnt; default: the fastest of a few that are timed."
     )
+    devices: Annotated[int, TRAINING] = Field(
+        1,
+        ge=1,
+        description="GPUs (with --device cpu: processes) that train and test one model together, each a part of every "
+        "batch; default: 1, or as many processes as torchrun or SLURM's srun started.",
+    )
     jobs: Annotated[int | None, TRAINING] = Field(
         None,
         ge=0,
         description="Runs at the same time, each in a process of its own with its share of the threads; default: one "
-        "for each GPU, without several GPUs one. 0: in this process, one after the other, for debugging.",
+        "for each GPU (or for --devices of them), else one. 0: in this process, one after the other, for debugging.",
     )
     engine: Annotated[Literal["local", "ray"], TRAINING] = Field(
         "local",

@@ -21,7 +21,7 @@ from model_aggregation.data.kept_tables import default_kept
 from model_aggregation.data.look_alikes import LookAlikes, find_look_alikes
 from model_aggregation.data.scan import scan
 from model_aggregation.data.splitting import FoldRule, SplitRule, apply_split, fold_tables, split_images
-from model_aggregation.environment import device_choice
+from model_aggregation.environment import device_choice, with_launched_devices
 from model_aggregation.errors import DataError, SettingsError
 from model_aggregation.models.zoo import find_models
 from model_aggregation.names import SINGLE
@@ -137,6 +137,7 @@ def make_plan(settings: Settings, *, count: Count | None = None) -> Plan:
     SettingsError, DataError, ModelError
         With all problems of the kind at once. ``PositiveClassError`` if there are two classes and no positive one.
     """
+    settings = with_launched_devices(settings)
     named = list(settings.models) or [str(settings.model)]
     models = find_models(named, settings.source, sets_file=settings.model_sets, weights_dir=settings.weights_dir)
     _check_engine(settings)

@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the bottom up; a module may import from its own layer and from those before it.
 LAYERS = [
     ["errors"],
-    ["files", "processes", "progress", "software", "startup"],
+    ["files", "processes", "launch", "progress", "ranks", "software", "startup"],
     ["evaluation"],
     ["recipes", "setting_values"],
     ["options"],
@@ -31,7 +31,7 @@ LAYERS = [
     ["viewer"],
     ["run_plan"],
     ["plan"],
-    ["experiment", "run_images", "forecast", "continuation", "disk_space", "pooling"],
+    ["assistance", "experiment", "run_images", "forecast", "continuation", "disk_space", "pooling"],
     ["advisor", "engine"],
     ["demo", "api"],
     ["cli"],

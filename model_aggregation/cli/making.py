@@ -137,8 +137,11 @@ def demo(folder: Path = Path("demo"), /) -> int:
 
 def _execute(settings: Settings) -> int:
     from model_aggregation.cli.texts import finding_lines, outcome_parts
+    from model_aggregation.engine import follow
     from model_aggregation.engine import run as run_plan
 
+    if (code := follow()) is not None:  # another process of the launcher leads
+        return code
     if settings.engine == "local" and settings.jobs != 0:
         start_server()  # its imports go on while the images are looked at
     made = plan_for(settings)

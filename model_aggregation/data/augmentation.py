@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,15 +25,25 @@ EXACT_VIEWS = {"none": 1, "horizontal": 2, "flips": 4}
 PER_IMAGE = ("trivial", "randaugment")
 
 
-def augment(images: Tensor, name: str, generator: torch.Generator) -> Tensor:
+def augment(
+    images: Tensor,
+    name: str,
+    generator: torch.Generator,
+    *,
+    rows: np.ndarray | slice = slice(None),
+    batch_size: int | None = None,
+) -> Tensor:
     """Return a changed copy of a batch (N, C, H, W).
+
+    Images that are only some ``rows`` of a batch of ``batch_size`` are changed as they would be in the whole batch.
 
     ``horizontal`` mirrors each image with probability 1/2; ``flips`` also turns each upside down with
     probability 1/2 of its own; ``none`` returns the batch as it is. For ``light`` and ``medical`` see ``changes``.
     """
+    count = len(images) if batch_size is None else batch_size
     if name in CHANGES:
-        return change(images, draw_changes(len(images), name, generator))
-    return flip(images, draw_views(len(images), name, generator))
+        return change(images, draw_changes(count, name, generator)[rows])
+    return flip(images, draw_views(count, name, generator)[rows])
 
 
 def view_count(name: str) -> int:

@@ -13,8 +13,10 @@ from model_aggregation.continuation import prepare_folders
 from model_aggregation.data.image_store import open_stores, remove_store
 from model_aggregation.engine.cluster import Cluster
 from model_aggregation.engine.here import Here
-from model_aggregation.engine.places import place_warnings, places
+from model_aggregation.engine.members import Team
+from model_aggregation.engine.places import launched_place, place_warnings, places
 from model_aggregation.engine.record import Record
+from model_aggregation.engine.session import Session, follow, leading_session
 from model_aggregation.engine.supervision import Supervisor
 from model_aggregation.engine.task import Ending, Item, Task, perform
 from model_aggregation.errors import ModelAggregationError
@@ -53,7 +55,8 @@ class Outcome:
 def run(plan: Plan, reporter: Reporter | None = None) -> Outcome:
     """Execute every run of a plan that is not finished yet.
 
-    A run that fails, whatever becomes of its process, is recorded with its error, and the others go on.
+    A run that fails, whatever becomes of its process, is recorded with its error, and the others go on. Of several
+    processes that a launcher has started the first does all this; the others take part, and their outcome is empty.
 
     Raises
     ------
@@ -62,12 +65,24 @@ def run(plan: Plan, reporter: Reporter | None = None) -> Outcome:
     InterruptionError
         When the user pressed Ctrl-C or the program was told to end (SIGTERM); the same command continues.
     """
-    reporter = reporter or Reporter()
+    if follow() is not None:
+        return Outcome()
+    session = leading_session()
+    outcome = None
+    try:
+        outcome = _run(plan, reporter or Reporter(), session)
+    finally:
+        if session is not None:
+            session.end(1 if outcome is None else outcome.exit_code)
+    return outcome
+
+
+def _run(plan: Plan, reporter: Reporter, session: Session | None) -> Outcome:
     limit = TimeLimit(plan.settings.seconds("time_limit"))
     prepare_folders(plan, reporter.message)
     record = Record(Index(plan.log_folder), reporter)
     record.planned(plan)
-    work = _Work(plan, record, reporter, limit)
+    work = _Work(plan, record, reporter, limit, session)
     with reporter.working(), _stopped_by_signals():
         if plan.settings.engine == "local":  # the machines of a cluster have caches of their own
             _decode_once(plan, reporter)
@@ -114,7 +129,9 @@ def _decode_once(plan: Plan, reporter: Reporter) -> None:
 class _Work:
     """The runs of a plan that wait, go on and have ended."""
 
-    def __init__(self, plan: Plan, record: Record, reporter: Reporter, limit: TimeLimit) -> None:
+    def __init__(
+        self, plan: Plan, record: Record, reporter: Reporter, limit: TimeLimit, session: Session | None
+    ) -> None:
         self.outcome = Outcome()
         self._plan = plan
         self._record = record
@@ -122,7 +139,11 @@ class _Work:
         self._limit = limit
         self._waiting: list[Item] = list(plan.all_runs)
         self._going_on: list[Item] = []
-        self._shares = [] if plan.settings.engine == "ray" else places(plan.settings, most=len(plan.runs))
+        self._gather = Team.here if session is None else session.team
+        if session is not None:
+            self._shares = [launched_place(plan.settings, session.launch.local_rank)]
+        else:
+            self._shares = [] if plan.settings.engine == "ray" else places(plan.settings, most=len(plan.runs))
         self._several = plan.settings.engine == "ray" or len(self._shares) > 1
 
     def do_all(self) -> None:
@@ -148,7 +169,7 @@ class _Work:
         if self._plan.settings.engine == "ray":
             return Cluster(self._plan, self._reporter, self._begun)
         if self._shares:
-            return Supervisor(self._shares, self._reporter, self._begun)
+            return Supervisor(self._shares, self._reporter, self._begun, self._gather)
         return Here(self._reporter, self._begun)
 
     def _next(self) -> Item | None:

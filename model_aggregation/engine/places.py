@@ -13,17 +13,31 @@ from model_aggregation.environment import device_choice
 
 @dataclass(frozen=True)
 class Place:
-    """The share of one of ``jobs`` runs: a part of the threads, and what CUDA_VISIBLE_DEVICES says (None: as it is)."""
+    """The share of one of ``jobs`` runs: a part of the threads, and what CUDA_VISIBLE_DEVICES says (None: as it is).
+
+    ``others`` says the latter for the other processes of a run on several devices.
+    """
 
     jobs: int
     gpu: str | None = None
+    others: tuple[str | None, ...] = ()
 
 
 def places(settings: Settings, *, most: int) -> list[Place]:
     """Return a place for each run that may go on at once, of ``most`` runs; none: runs are done in this process."""
+    gpus, devices = _free_choice_of_gpus(settings), settings.devices
+    teams: list[list[str | None]] = [
+        [*gpus[start : start + devices]] for start in range(0, len(gpus) - devices + 1, devices)
+    ] or [[None] * devices]
+    jobs = min(most, len(teams) if settings.jobs is None else settings.jobs)
+    chosen = [teams[number % len(teams)] for number in range(jobs)]
+    return [Place(jobs, first, tuple(others)) for first, *others in chosen]
+
+
+def launched_place(settings: Settings, local_rank: int) -> Place:
+    """Return the place of a process that was launched with others: the GPU of its number, or the only one it sees."""
     gpus = _free_choice_of_gpus(settings)
-    jobs = min(most, max(1, len(gpus)) if settings.jobs is None else settings.jobs)
-    return [Place(jobs, gpus[number % len(gpus)] if gpus else None) for number in range(jobs)]
+    return Place(1, gpus[local_rank] if gpus else None)
 
 
 def _free_choice_of_gpus(settings: Settings) -> list[str]:

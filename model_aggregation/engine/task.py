@@ -11,7 +11,7 @@ from typing import Literal
 from model_aggregation.continuation import problems_of_run
 from model_aggregation.engine.live_reporter import LiveReporter
 from model_aggregation.errors import ResultsError
-from model_aggregation.experiment import execute, remove_state
+from model_aggregation.experiment import BeginAgainError, Lack, execute, remove_state
 from model_aggregation.plan import Plan
 from model_aggregation.pooling import pool
 from model_aggregation.progress import Reporter
@@ -24,11 +24,15 @@ Item = RunPlan | PoolPlan
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """A run, what its plan says beside it, and the seconds that are left for all trainings when it starts."""
+    """A run, what its plan says beside it, and the seconds that are left for all trainings when it starts.
+
+    ``lack`` is what an attempt on several devices had too little memory for.
+    """
 
     plan: Plan
     item: Item
     seconds_left: float = math.inf
+    lack: Lack | None = None
 
     @property
     def begins_too_late(self) -> bool:
@@ -41,11 +45,12 @@ class Ending:
     """How a run ended.
 
     ``refused``: nothing was written, since the folder belongs to somebody else; ``stopped``: not begun, since the time
-    was over.
+    was over; ``begin again``: to be done anew with smaller batches, on all its devices.
     """
 
-    state: Literal["finished", "already finished", "failed", "refused", "interrupted", "stopped"]
+    state: Literal["finished", "already finished", "failed", "refused", "interrupted", "stopped", "begin again"]
     reason: str = ""
+    lack: Lack | None = None
 
 
 def perform(task: Task, reporter: Reporter, begun: Callable[[], None]) -> Ending:
@@ -82,7 +87,9 @@ def _perform_alone(task: Task, reporter: Reporter) -> Ending:
         if isinstance(item, PoolPlan):
             pool(item)
         else:
-            execute(task.plan, item, live, seconds_left=task.seconds_left)
+            execute(task.plan, item, live, seconds_left=task.seconds_left, lack=task.lack)
+    except BeginAgainError as error:
+        return Ending("begin again", str(error), error.lack)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (one model's failure must not end the others)
         if _was_interrupted(error):
             note_interruption(item)

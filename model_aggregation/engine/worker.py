@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -14,11 +15,20 @@ from threading import Event, Thread
 from typing import Any
 
 import torch
+import torch.distributed
 
+from model_aggregation.assistance import assist
 from model_aggregation.engine.live_reporter import SendingReporter
 from model_aggregation.engine.places import Place
 from model_aggregation.engine.task import Ending, Task, note_interruption, perform
+from model_aggregation.environment import device_choice
+from model_aggregation.experiment import Lack
+from model_aggregation.models.memory import NotEnoughMemoryError
+from model_aggregation.ranks import Seat, sit_down
 from model_aggregation.results.run_folder import RunFolder
+from model_aggregation.run_plan import RunPlan
+
+_FAILED = "failed"  # counted where the ranks meet
 
 GRACE_SECONDS = 20.0
 """How long a run that is told to stop may take to do so."""
@@ -26,16 +36,33 @@ GRACE_SECONDS = 20.0
 
 @dataclass(frozen=True, eq=False)
 class Order:
-    """What the process is to do, and where: its share of the machine, the file of its output, the environment."""
+    """What the process is to do, and where: its share of the machine, the file of its output, the environment.
+
+    ``seat`` is its place among the processes of a run on several devices.
+    """
 
     task: Task
     place: Place
     output: Path
     environment: dict[str, str]
+    seat: Seat | None = None
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """Why a rank failed. ``number`` counts those of a run that failed: the first of them makes the others fail."""
+
+    reason: str
+    number: int
+    lack: Lack | None = None
+    output: tuple[str, ...] = ()
 
 
 def main(connection: Connection, order: Order) -> None:
-    """Do the run of an order; what is sent are messages, counts, and at the end an :class:`Ending`."""
+    """Do the run of an order; what is sent are messages, counts, and at the end an :class:`Ending`.
+
+    The other ranks of a run on several devices send nothing, or a :class:`Trouble`.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; who leads decides
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     done = Event()
@@ -44,17 +71,61 @@ def main(connection: Connection, order: Order) -> None:
         with suppress(OSError):  # nobody listens any more: the run is about to be stopped
             connection.send(message)
 
+    if order.seat is not None and order.seat.rank > 0:
+        _assist(connection, order, send)
+        return
     try:
         Thread(target=_end_when_told, args=(connection, done), daemon=True).start()
         _write_to(order.output)
         _move_to(order)
+        meeting = _sit_down(order)
         ending = perform(order.task, SendingReporter(send), lambda: send(("begun", None)))
     except KeyboardInterrupt:  # told to stop before or after the run itself
         note_interruption(order.task.item)
         finished = RunFolder(order.task.item.folder).finished
         ending = Ending("finished" if finished else "interrupted")
+    else:
+        if meeting is not None and ending.state in ("failed", "begin again"):
+            send(("number", meeting.add(_FAILED, 1)))
     done.set()
     send(("ended", ending))
+    if ending.state == "finished":
+        _stand_up()
+
+
+def _assist(connection: Connection, order: Order, send: Any) -> None:
+    """Take part in a run that another process leads."""
+    Thread(target=_end_in_the_end, args=(connection,), daemon=True).start()
+    _write_to(order.output)
+    _move_to(order)
+    meeting = _sit_down(order)
+    try:
+        if isinstance(order.task.item, RunPlan):
+            assist(order.task.plan, order.task.item, seconds_left=order.task.seconds_left)
+        _stand_up()
+    except Exception as error:  # noqa: BLE001  (whatever it is: the run's own process is told)
+        lack = Lack(error.action, str(error)) if isinstance(error, NotEnoughMemoryError) else None
+        number = meeting.add(_FAILED, 1) if meeting is not None else 0
+        send(("trouble", Trouble(f"{error}", number, lack, tuple(traceback.format_exc().splitlines()))))
+
+
+def _sit_down(order: Order) -> torch.distributed.Store | None:
+    if order.seat is None:
+        return None
+    return sit_down(order.seat, device_choice(order.task.plan.settings.device)[0])
+
+
+def _stand_up() -> None:
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+def _end_in_the_end(connection: Connection) -> None:
+    """End after the leading process is gone and the rank that leads the run had time to note it."""
+    with suppress(EOFError, OSError):
+        connection.recv()
+    time.sleep(GRACE_SECONDS)
+    os._exit(1)
 
 
 def _end_when_told(connection: Connection, done: Event) -> None:
@@ -85,5 +156,6 @@ def _move_to(order: Order) -> None:
     place = order.place
     if place.gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = place.gpu
-    if place.jobs > 1:
-        torch.set_num_threads(max(1, torch.get_num_threads() // place.jobs))
+    processes = place.jobs * (1 + len(place.others))
+    if processes > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // processes))

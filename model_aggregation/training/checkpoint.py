@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from lightning_fabric import Fabric
+from torch import Tensor, nn
 
 from model_aggregation.files import file_hash, to_disk, whole_or_absent
 
@@ -47,7 +48,7 @@ class Progress:
 
 
 class Checkpoints:
-    """The stored states of one training.
+    """The stored states of one training. Of several ranks, rank 0 writes and reads, and tells the others.
 
     Parameters
     ----------
@@ -57,14 +58,29 @@ class Checkpoints:
         The file of the best weights that a person sees; it is kept equal to those of the state in use.
     say
         Takes a line for people.
+    fabric
+        Of a training on several devices.
     """
 
-    def __init__(self, folder: Path, best_weights: Path, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, folder: Path, best_weights: Path, say: Callable[[str], None], fabric: Fabric | None = None
+    ) -> None:
         self._folder, self._best_weights, self._say = folder, best_weights, say
+        self._fabric = fabric if fabric is not None and fabric.world_size > 1 else None
         self._best_before: int | None = None  # of the newest generation
+
+    @property
+    def _leads(self) -> bool:
+        return self._fabric is None or self._fabric.is_global_zero
+
+    def _from_the_first(self, content: Any) -> Any:
+        """Return what rank 0 has."""
+        return content if self._fabric is None else self._fabric.broadcast(content)
 
     def save(self, progress: Progress, parts: dict[str, Any]) -> None:
         """Store the progress and the ``state_dict()`` of each part; of older states one is kept."""
+        if not self._leads:
+            return
         content = {"progress": asdict(progress), **{name: part.state_dict() for name, part in parts.items()}}
         temporary = self._folder / "checkpoint.pt"
         save_whole(content, temporary)
@@ -78,6 +94,8 @@ class Checkpoints:
 
     def save_best(self, progress: Progress, module: nn.Module) -> None:
         """Store the weights of ``progress.best_epoch``; they count once :meth:`save` was called."""
+        if not self._leads:
+            return
         path = self._best_path(progress.best_epoch)
         save_weights(module, path)
         progress.best_hash = file_hash(path)
@@ -88,33 +106,46 @@ class Checkpoints:
 
         Random numbers need no storing: each epoch seeds its own from the seed and its number.
         """
+        content = self._from_the_first(self._newest() if self._leads else None)
+        if content is None:
+            return None
+        for name, part in parts.items():
+            part.load_state_dict(content[name])
+        return Progress(**content["progress"])
+
+    def best_weights(self) -> dict[str, Tensor]:
+        """Return the state dict of the best weights."""
+        stored = torch.load(self._best_weights, map_location="cpu", weights_only=True) if self._leads else None
+        weights: dict[str, Tensor] = self._from_the_first(stored)
+        return weights
+
+    def _newest(self) -> dict[str, Any] | None:
+        """Return the newest whole state; what is not whole is removed."""
         states = stored_states(self._folder)
         for path in states:
-            if progress := self._read(path, parts):
-                return progress
+            if content := self._read(path):
+                return content
             path.unlink()
         if states:
             self._say("No stored state of the training is whole: it starts again.")
         self._best_weights.unlink(missing_ok=True)  # of a training that nothing is known of any more
         return None
 
-    def _read(self, path: Path, parts: dict[str, Any]) -> Progress | None:
-        """Bring ``parts`` to one state; None, and why, if the state is not whole."""
+    def _read(self, path: Path) -> dict[str, Any] | None:
+        """Return one state; None, and why, if it is not whole."""
         epoch, digest = _facts(path)
         if file_hash(path)[:16] != digest:
             self._say(f"The stored state after epoch {epoch} is damaged ({path.name}); it is not used.")
             return None
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         progress = Progress(**content["progress"])
         if progress.best_epoch is None:
             self._best_weights.unlink(missing_ok=True)
         elif not self._find_best(progress):
             self._say(f"The best weights of the state after epoch {epoch} are damaged or missing; it is not used.")
             return None
-        for name, part in parts.items():
-            part.load_state_dict(content[name])
         self._best_before = progress.best_epoch
-        return progress
+        return content
 
     def _find_best(self, progress: Progress) -> bool:
         """Bring the best weights of a state back to where they belong, if they are still there."""

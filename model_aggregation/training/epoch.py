@@ -1,16 +1,19 @@
 """One epoch of training: its batches, its steps and its sums."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from model_aggregation.data.augmentation import augment
 from model_aggregation.data.prefetch import pinned, prefetched
 from model_aggregation.models.build import float32_head
+from model_aggregation.models.memory import free_memory
+from model_aggregation.ranks import Part, part_of, with_buffers_of_the_first
 from model_aggregation.training.checkpoint import Progress
 from model_aggregation.training.features import FrozenFeatures
 from model_aggregation.training.job import Training, epoch_seed
@@ -22,17 +25,28 @@ _SECONDS_BETWEEN_NOTES = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Machinery:
-    """What turns a batch into a step: the module and optimiser as Fabric wraps them, schedule and loss.
+    """What turns a batch into a step: the optimiser as Fabric wraps it, schedule and loss.
 
     ``class_weights`` (C,) are those of the loss; None where every image counts the same.
     """
 
-    module: Any
     optimizer: Any
     schedule: Any
     loss: Loss
     class_weights: Tensor | None = None
     compiled_for: set[bool] = field(default_factory=set)  # frozen, not frozen: each is compiled by itself
+    _wrapped: dict[bool, Any] = field(default_factory=dict)
+
+    def module(self, training: Training, *, frozen: bool) -> Any:
+        """Return the network as Fabric wraps it. Ranks exchange the gradients of what learns, so it depends on that."""
+        if frozen not in self._wrapped:
+            self._wrapped.clear()
+            free_memory()  # what listened to the gradients before is gone for certain
+            module: nn.Module = training.network.module
+            self._wrapped[frozen] = training.fabric.setup_module(
+                torch.compile(module) if training.settings.compile else module  # type: ignore[arg-type]
+            )
+        return self._wrapped[frozen]
 
 
 def train_epoch(
@@ -51,14 +65,16 @@ def train_epoch(
         network.thaw()
     network.train_mode(keep_frozen_statistics=training.settings.frozen_batch_norm == "keep")
     seed = epoch_seed(training.settings.seed, epoch)
-    torch.manual_seed(seed)
+    torch.manual_seed(seed + training.fabric.global_rank)
     order = training.order(epoch)
+    parts = [part_of(len(batch), training.fabric) for batch in order]
+    module = machinery.module(training, frozen=frozen)
     if features is None:
-        batches = _waited_for(_image_batches(training, order, seed), progress)
-        forward = _from_pixels(training, machinery.module)
+        batches = _waited_for(_image_batches(training, order, parts, seed), progress)
+        forward = _from_pixels(training, module)
     else:
         batches, forward = features.training_batches(epoch), features.head.layers
-    mixing = Mixing.of(training.settings, network.classes, seed)
+    mixing = Mixing.of(training.settings, network.classes, seed + training.fabric.global_rank)
     if mixing is not None and epoch == 0:
         training.journal.note(
             "the train accuracy is that on mixed images, each counted for the class with its larger share: it is lower "
@@ -68,38 +84,60 @@ def train_epoch(
     with float32_head(network):
         for number, inputs in enumerate(batches):
             started = time.perf_counter()
-            targets = training.train.labels[order[number]].to(training.device, non_blocking=True)
+            part = parts[number]
+            targets = training.train.labels[order[number][part.rows]].to(training.device, non_blocking=True)
             if mixing is not None:
                 inputs, targets = mixing(_normalized(training, inputs), targets)  # noqa: PLW2901
-            part = _part(training, number, len(order))
-            loss, right = _learn(training, machinery, forward, inputs, targets, part=part)
+            step = _Step.of(training, number, len(order), module, _share_of_rank(training, machinery, targets, part))
+            loss, right = _learn(training, machinery, forward, inputs, targets, step=step)
             if training.settings.compile and features is None and frozen not in machinery.compiled_for:
                 machinery.compiled_for.add(frozen)
                 training.journal.note(f"compiled with the first step in {time.perf_counter() - started:.1f} s")
-            meter.add(loss, right, len(targets), machinery.schedule.get_last_lr()[0])
-            if part.last and training.time.seconds_left <= 0:
+            meter.add(loss, right, part, machinery.schedule.get_last_lr()[0])
+            if step.last and _time_is_over(training):
                 break
-    meter.tell()
+    with_buffers_of_the_first(network.module, training.fabric)
+    loss_sum, right_sum = meter.sums()
     progress.images_seen += meter.seen
     return {
         "epoch": epoch,
-        "train_loss": meter.loss / meter.seen,
-        "train_accuracy": meter.right / meter.seen,
+        "train_loss": loss_sum / meter.seen,
+        "train_accuracy": right_sum / meter.seen,
         "learning_rate": machinery.schedule.get_last_lr()[0],
         "frozen": frozen,
         **({"cut_after_batches": meter.done} if meter.done < len(order) else {}),
     }
 
 
-def _image_batches(training: Training, order: list[Any], seed: int) -> Iterator[Tensor]:
-    """Yield batches of pixels, or of what a transform made; gathered and turned while the one before is learnt."""
-    images, device, settings = training.train.images, training.device, training.settings
+def _image_batches(training: Training, order: list[Any], parts: list[Part], seed: int) -> Iterator[Tensor]:
+    """Yield the own part of each batch, of pixels or of what a transform made, while the one before is learnt."""
+    images, device, name = training.train.images, training.device, training.settings.augmentation
     generator = torch.Generator().manual_seed(seed)
-    changed = (
-        pinned(batch if images.augments else augment(batch, settings.augmentation, generator), device)
-        for batch in images.batches(order, training=True, seed=seed)
-    )
-    return prefetched(changed) if images.can_prefetch else changed
+    own = [positions[part.rows] for positions, part in zip(order, parts, strict=True)]
+
+    def changed(batch: Tensor, part: Part) -> Tensor:
+        return batch if images.augments else augment(batch, name, generator, rows=part.rows, batch_size=part.whole)
+
+    batches = zip(images.batches(own, training=True, seed=seed), parts, strict=True)
+    ready = (pinned(changed(batch, part), device) for batch, part in batches)
+    return prefetched(ready) if images.can_prefetch else ready
+
+
+def _share_of_rank(training: Training, machinery: Machinery, targets: Tensor, part: Part) -> Tensor | float:
+    """Return the weight of a rank's mean loss, whose gradients are averaged over the ranks, in that of the batch."""
+    fabric, class_weights = training.fabric, machinery.class_weights
+    if fabric.world_size == 1:
+        return 1.0
+    if class_weights is None:
+        return fabric.world_size * part.own / part.whole
+    own = _weight(targets, class_weights) * (part.own > 0)
+    return fabric.world_size * own / fabric.all_reduce(own.clone(), reduce_op="sum")  # type: ignore[operator]
+
+
+def _time_is_over(training: Training) -> bool:
+    """Return whether rank 0 has no time left; asked of it only where there is a limit."""
+    left = training.time.seconds_left
+    return math.isfinite(left) and training.fabric.broadcast(left <= 0)
 
 
 def _waited_for(batches: Iterator[Tensor], progress: Progress) -> Iterator[Tensor]:
@@ -124,19 +162,25 @@ def _normalized(training: Training, batch: Tensor) -> Tensor:
     return training.network.preprocessing.normalize(batch.to(training.device, non_blocking=True), layout)
 
 
-@dataclass(frozen=True)
-class _Part:
-    """A batch's part of a step: the step adds up ``batches``, and is taken after the last of them."""
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """A batch's part of a step: the step adds up ``batches``, and is taken after the last of them.
+
+    ``module`` is the wrapped network, ``share`` the weight of this rank's loss.
+    """
 
     batches: int
     last: bool
+    module: Any
+    share: Tensor | float
 
-
-def _part(training: Training, number: int, batches: int) -> _Part:
-    accumulate = training.settings.accumulate
-    first = number - number % accumulate
-    added_up = min(accumulate, batches - first)  # the last step of an epoch may have fewer batches
-    return _Part(added_up, last=number - first == added_up - 1)
+    @classmethod
+    def of(cls, training: Training, number: int, batches: int, module: Any, share: Tensor | float) -> "_Step":
+        """Return the part that batch ``number`` of an epoch of ``batches`` has."""
+        accumulate = training.settings.accumulate
+        first = number - number % accumulate
+        added_up = min(accumulate, batches - first)  # the last step of an epoch may have fewer batches
+        return cls(added_up, number - first == added_up - 1, module, share)
 
 
 def _learn(
@@ -146,7 +190,7 @@ def _learn(
     inputs: Tensor,
     targets: Tensor,
     *,
-    part: _Part,
+    step: _Step,
 ) -> tuple[Tensor, Tensor]:
     """Add one batch's gradient and step when enough batches are added up; return its loss and right answers.
 
@@ -158,16 +202,16 @@ def _learn(
     for number, (images, labels) in enumerate(
         zip(inputs.tensor_split(pieces), targets.tensor_split(pieces), strict=True), 1
     ):
-        with fabric.no_backward_sync(machinery.module, enabled=not (part.last and number == pieces)):
+        with fabric.no_backward_sync(step.module, enabled=not (step.last and number == pieces)):
             logits = forward(images)
-            own = machinery.loss(logits, labels) * _share(labels, targets, machinery.class_weights)
-            fabric.backward(own / part.batches)
+            own = machinery.loss(logits, labels) * _share(labels, targets, machinery.class_weights) * step.share
+            fabric.backward(own / step.batches)
         loss += own.detach()
         answers = labels if labels.ndim == 1 else labels.argmax(1)  # of a mixed image the class with the larger share
         right += (logits.detach().argmax(1) == answers).sum()
-    if part.last:
+    if step.last:
         if limit is not None:
-            fabric.clip_gradients(machinery.module, optimizer, max_norm=limit)
+            fabric.clip_gradients(step.module, optimizer, max_norm=limit)
         optimizer.step()
         machinery.schedule.step()
         optimizer.zero_grad(set_to_none=True)
@@ -180,29 +224,32 @@ def _share(labels: Tensor, all_labels: Tensor, class_weights: Tensor | None) -> 
         return 1.0
     if class_weights is None:
         return len(labels) / len(all_labels)
-    own, whole = (
-        class_weights[each] if each.ndim == 1 else each @ class_weights  # of mixed images, in the shares of the classes
-        for each in (labels, all_labels)
-    )
-    return own.sum() / whole.sum()
+    return _weight(labels, class_weights) / _weight(all_labels, class_weights)
+
+
+def _weight(labels: Tensor, class_weights: Tensor) -> Tensor:
+    """Return the sum of the weights of images; of mixed ones, in the shares of their classes."""
+    return (class_weights[labels] if labels.ndim == 1 else labels @ class_weights).sum()
 
 
 class _Meter:
-    """Sums of one epoch, and what is told of them.
+    """Sums of one epoch, and what is told of them: of several ranks, each tells of its own images.
 
-    Losses wait on the device and are fetched together now and then: fetching each would make a GPU wait.
+    ``seen`` counts those of all ranks. Losses wait on the device and are fetched together now and then: fetching each
+    would make a GPU wait.
     """
 
     def __init__(self, training: Training, progress: Progress, batches: int) -> None:
-        self.loss, self.right, self.seen, self.done = 0.0, 0, 0, 0
+        self.seen, self.done = 0, 0
+        self._loss, self._right, self._own = 0.0, 0, 0
         self._training, self._progress, self._batches = training, progress, batches
-        self._waiting: list[tuple[Tensor, Tensor, int, float]] = []
+        self._waiting: list[tuple[Tensor, Tensor, Part, float]] = []
         self._started = self._told = time.perf_counter()
         training.reporter.count("batches", 0, batches)
 
-    def add(self, loss: Tensor, right: Tensor, images: int, rate: float) -> None:
+    def add(self, loss: Tensor, right: Tensor, part: Part, rate: float) -> None:
         """Count one batch."""
-        self._waiting.append((loss, right, images, rate))
+        self._waiting.append((loss, right, part, rate))
         if time.perf_counter() - self._told > _SECONDS_BETWEEN_NOTES:
             self.tell()
 
@@ -210,24 +257,35 @@ class _Meter:
         """Fetch what waits, write it down and show it."""
         if not self._waiting:
             return
-        losses, rights, counts, rates = zip(*self._waiting, strict=True)
+        losses, rights, parts, rates = zip(*self._waiting, strict=True)
         self._waiting = []
         fetched = torch.stack([torch.stack(losses).double(), torch.stack(rights).double()]).tolist()
-        for loss, right, images, rate in zip(*fetched, counts, rates, strict=True):
-            self.loss += loss * images
-            self.right += int(right)
-            self.seen += images
+        for loss, right, part, rate in zip(*fetched, parts, rates, strict=True):
+            self._loss += loss * part.whole
+            self._right += int(right) * (part.own > 0)
+            self._own += part.own
+            self.seen += part.whole
             self.done += 1
-            self._training.journal.batch(self._progress.step, loss, right / images, rate)
+            self._training.journal.batch(self._progress.step, loss, right / len(part.rows), rate)
             self._progress.step += 1
         self._told = time.perf_counter()
         self._show(self._told - self._started)
 
+    def sums(self) -> tuple[float, int]:
+        """Return the sum of all losses and of right answers, over the images of all ranks."""
+        self.tell()
+        fabric = self._training.fabric
+        if fabric.world_size == 1:
+            return self._loss, self._right
+        sums = torch.tensor([self._loss / fabric.world_size, self._right], dtype=torch.float64)
+        loss, right = fabric.all_reduce(sums, reduce_op="sum").tolist()  # type: ignore[union-attr]
+        return loss, int(right)
+
     def _show(self, seconds: float) -> None:
-        speed = self.seen / seconds
-        note = f"loss {self.loss / self.seen:.4f}  accuracy {self.right / self.seen:.3f}  {speed:.0f} images/s"
+        speed, loss, accuracy = self.seen / seconds, self._loss / self.seen, self._right / max(self._own, 1)
+        note = f"loss {loss:.4f}  accuracy {accuracy:.3f}  {speed:.0f} images/s"
         reporter, epochs, name = self._training.reporter, self._training.settings.epochs, self._training.journal.name
         whole = self._batches + 1  # what is left of an epoch after its batches counts as one more
-        reporter.measure(loss=self.loss / self.seen, accuracy=self.right / self.seen, images_per_second=speed)
+        reporter.measure(loss=loss, accuracy=accuracy, images_per_second=speed)
         reporter.count("epochs", self._progress.epoch + self.done / whole, epochs, name)
         reporter.count("batches", self.done, self._batches, note)

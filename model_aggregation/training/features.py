@@ -163,6 +163,8 @@ def _obstacle(training: Training, head: HeadPart | None, finished_epochs: int) -
 
 
 def _obstacle_in_settings(settings: Settings) -> str:
+    if settings.devices > 1:
+        return f"{settings.devices} devices share the work, and stored features serve one"
     if settings.transforms is not None:
         return "a transforms file makes new images each time"
     if settings.mixes:

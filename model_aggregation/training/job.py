@@ -75,7 +75,7 @@ class Training:
 def kept_views(settings: Settings, frozen_epochs: int) -> int | None:
     """Return of how many views of a training image features are kept; None if each frozen epoch computes all anew."""
     computed_anew = settings.mixes or settings.transforms is not None or settings.frozen_batch_norm == "update"
-    if computed_anew or not settings.cache_features:
+    if computed_anew or settings.devices > 1 or not settings.cache_features:
         return None
     return EXACT_VIEWS.get(settings.augmentation) or min(settings.feature_views, max(1, frozen_epochs))
 

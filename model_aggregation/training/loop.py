@@ -9,7 +9,6 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from model_aggregation.config import Settings
@@ -42,7 +41,7 @@ def run_training(training: Training) -> Progress:
     network, settings, files = training.network, training.settings, training.files
     training = _with_images_on_device(training)
     machinery, stored = _machinery(training)
-    states = Checkpoints(files.state, files.best_weights, training.journal.note)
+    states = Checkpoints(files.state, files.best_weights, training.journal.note, training.fabric)
     progress = states.load(stored) or Progress()
     if progress.epoch:
         training.reporter.message(f"  continues after epoch {progress.epoch} of {settings.epochs}")
@@ -58,9 +57,10 @@ def run_training(training: Training) -> Progress:
                 features.remove()
                 features = None
             training.reporter.count("epochs", progress.epoch, settings.epochs, training.journal.name)
-    save_weights(network.module, files.last_weights)
+    if training.fabric.is_global_zero:
+        save_weights(network.module, files.last_weights)
     if progress.best_epoch is not None and settings.test_weights == "best":
-        network.module.load_state_dict(torch.load(files.best_weights, weights_only=True))
+        network.module.load_state_dict(states.best_weights())
     return progress
 
 
@@ -76,7 +76,7 @@ class _Course:
     def epoch(self, progress: Progress, features: FrozenFeatures | None) -> Progress:
         """Train and validate one epoch and store the state; a training that ends early returns to the state before."""
         training, number = self.training, progress.epoch + 1
-        if progress.epoch and training.time.seconds_left < progress.longest_seconds:
+        if progress.epoch and self._is_short_of_time(progress):
             return self._over(progress, f"after epoch {progress.epoch}")
         features = features if training.is_frozen(progress.epoch) else None
         started = time.perf_counter()
@@ -99,6 +99,11 @@ class _Course:
         _save_epoch_weights(training, progress)
         self.states.save(progress, self.stored)
         return progress
+
+    def _is_short_of_time(self, progress: Progress) -> bool:
+        """Return whether rank 0 expects another epoch to end too late."""
+        training = self.training
+        return bool(training.fabric.broadcast(training.time.seconds_left < progress.longest_seconds))
 
     def _over(self, progress: Progress, when: str) -> Progress:
         """Note that there is no time for more."""
@@ -138,12 +143,12 @@ def _machinery(training: Training) -> tuple[Machinery, dict[str, Any]]:
     """Return what takes the steps, and the parts of it that a checkpoint stores."""
     network, settings = training.network, training.settings
     network.module.to(memory_format=training.arithmetic.training.layout)  # type: ignore[call-overload]
+    network.module.to(training.device)
     optimizer = make_optimizer(network, settings)
-    module: Any = torch.compile(network.module) if settings.compile else network.module
-    module, wrapped = training.fabric.setup(module, optimizer)
+    wrapped = training.fabric.setup_optimizers(optimizer)
     schedule = make_schedule(optimizer, settings, math.ceil(len(training.order(0)) / settings.accumulate))
     weights = _class_weights(training)
-    machinery = Machinery(module, wrapped, schedule, make_loss(settings, weights), weights)
+    machinery = Machinery(wrapped, schedule, make_loss(settings, weights), weights)
     return machinery, {"network": network.module, "optimizer": optimizer, "schedule": schedule}
 
 
@@ -167,20 +172,24 @@ def _validate(
     if validation is None:
         return {}
     logits = features.validation_logits() if features is not None else _logits(training, validation)
-    probabilities = softmax(logits)
-    labels = validation.labels.numpy()
-    row = {
-        "val_loss": float(
-            loss(logits.float().to(training.fabric.device), validation.labels.to(training.fabric.device))
-        ),
-        "val_accuracy": float((probabilities.argmax(1) == labels).mean()),
-    }
-    value = validation_value(settings.best_by, row, probabilities, labels)
-    row["val_" + settings.best_by] = value
+    row = training.fabric.broadcast(_measured(training, validation, logits, loss))  # what follows is equal everywhere
+    value = row["val_" + settings.best_by]
     if is_better(value, progress.best_value, settings.best_by, ties=settings.best_ties):
         progress.best_epoch, progress.best_value = progress.epoch, value
         states.save_best(progress, training.network.module)
     return row
+
+
+def _measured(training: Training, validation: LabelledImages, logits: Tensor, loss: Loss) -> dict[str, float]:
+    """Return the row's part about the validation images."""
+    probabilities, labels, device = softmax(logits), validation.labels.numpy(), training.device
+    row = {
+        "val_loss": float(loss(logits.float().to(device), validation.labels.to(device))),
+        "val_accuracy": float((probabilities.argmax(1) == labels).mean()),
+    }
+    return row | {
+        "val_" + training.settings.best_by: validation_value(training.settings.best_by, row, probabilities, labels)
+    }
 
 
 def _logits(training: Training, labelled: LabelledImages) -> Tensor:
@@ -195,5 +204,5 @@ def _logits(training: Training, labelled: LabelledImages) -> Tensor:
 
 def _save_epoch_weights(training: Training, progress: Progress) -> None:
     epoch, every = progress.epoch - 1, training.settings.save_every
-    if every is not None and epoch % every == 0:
+    if every is not None and epoch % every == 0 and training.fabric.is_global_zero:
         save_weights(training.network.module, training.files.epoch_weights / f"{epoch}.pth")
