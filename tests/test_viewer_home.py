@@ -40,6 +40,7 @@ def test_the_search_of_the_header_leads_to_a_run_by_keyboard(home):
     home.click("#search")
     home.keyboard.type("vgg11", delay=20)
     home.wait_for_selector(f"[role=option]:has-text('{GROUP}_vgg11')")
+    home.wait_for_load_state("networkidle")  # each letter asks anew, and a new answer takes the mark from its line
     home.keyboard.press("ArrowDown")
     home.keyboard.press("Enter")
     home.wait_for_url(f"**/run/{quote(GROUP)}/*")
@@ -106,6 +107,7 @@ def test_the_token_lets_in_once_for_all(new_page, viewer_log, tmp_path):  # noqa
         page.goto(address.partition("?")[0])
         assert "opens with the link" in page.inner_text("body")
         page.problems.clear()
+        page.expected.append("/favicon.ico")  # the browser may still be asking for it, without the token
         page.goto(address)
         page.wait_for_selector("#home-search")
         assert "token" not in page.url
