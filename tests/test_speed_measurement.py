@@ -31,10 +31,10 @@ def _threads_as_before():
     torch.set_num_threads(threads)
 
 
-def settled(amount=MUCH, earlier=None, folder=None, **given):
-    settings = make_settings(data="x", model="timm:test_resnet", pretrained=False, image_size=32, **given)
+def settled(amount=MUCH, earlier=None, folder=None, model="timm:test_resnet", **given):
+    settings = make_settings(data="x", model=model, pretrained=False, image_size=32, **given)
     torch.manual_seed(0)
-    network = build_network(parse_model_name("timm:test_resnet"), 2, settings)
+    network = build_network(parse_model_name(model), 2, settings)
     before = {key: tensor.clone() for key, tensor in network.module.state_dict().items()}
     result = settle_arithmetic(network, settings, CPU, amount, earlier=earlier, folder=folder)
     assert same(before, network.module.state_dict())
@@ -81,6 +81,13 @@ def test_half_set_leaves_the_other_half_open():
     names = settled(memory_format="contiguous").seconds
     assert {f"training {precision} contiguous, 4 at once" for precision in ("float32", "bfloat16")} <= set(names)
     assert not any("channels-last" in name for name in names)
+
+
+def test_depthwise_convolutions_learn_in_float32_where_a_cpu_is_slow_at_them():
+    arithmetic = settled(model="timm:test_efficientnet", precision="bf16", memory_format="contiguous")
+    assert arithmetic.training == Mode("bf16", "contiguous", float32_depthwise=True)
+    assert arithmetic.inference.mode == Mode("bf16", "contiguous")
+    assert str(arithmetic.training) == "bfloat16 contiguous with depthwise convolutions in float32"
 
 
 def test_a_short_run_is_computed_plainly():
@@ -140,7 +147,11 @@ def test_a_run_records_what_was_settled_and_its_seeds_share_it(tmp_path, two_cla
     )
     first, second = (json.loads((run.path / "environment.json").read_text("utf-8")) for run in group.runs)
     assert first["arithmetic"] == second["arithmetic"]
-    assert first["arithmetic"]["training"] == {"precision": "32", "memory_format": "channels_last"}
+    assert first["arithmetic"]["training"] == {
+        "precision": "32",
+        "memory_format": "channels_last",
+        "float32_depthwise": False,
+    }
     assert first["arithmetic"]["threads"] == first["threads"] == 1
     facts = json.loads((group.runs[0].path / "last_model_weight.json").read_text("utf-8"))
     assert facts["arithmetic"] == first["arithmetic"]

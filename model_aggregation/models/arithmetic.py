@@ -20,14 +20,19 @@ _FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channe
 
 @dataclass(frozen=True)
 class Mode:
-    """Precision and the order of a batch in memory."""
+    """Precision and the order of a batch in memory.
+
+    ``float32_depthwise`` is about training: depthwise convolutions that are slower in bfloat16 compute in float32.
+    """
 
     precision: Precision = "32"
     memory_format: MemoryFormat = "contiguous"
+    float32_depthwise: bool = False
 
     def __str__(self) -> str:
         words = {"32": "float32", "bf16": "bfloat16", "16": "float16"}
-        return f"{words[self.precision]} {self.memory_format.replace('_', '-')}"
+        exception = " with depthwise convolutions in float32" if self.float32_depthwise else ""
+        return f"{words[self.precision]} {self.memory_format.replace('_', '-')}{exception}"
 
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         """Return the context in which a network computes in this precision."""

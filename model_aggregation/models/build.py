@@ -251,30 +251,3 @@ def _unchanged_random_state() -> Iterator[None]:
         yield
     finally:
         torch.set_rng_state(state)
-
-
-class _Float32Linear(nn.Linear):
-    def forward(self, input: Tensor) -> Tensor:
-        with torch.autocast(input.device.type, enabled=False):
-            return super().forward(input.float())
-
-
-class _Float32Conv2d(nn.Conv2d):
-    def forward(self, input: Tensor) -> Tensor:
-        with torch.autocast(input.device.type, enabled=False):
-            return super().forward(input.float())
-
-
-@contextmanager
-def float32_head(network: Network) -> Iterator[None]:
-    """Run the head in float32 inside the block, whatever the autocast: bfloat16 logits would make ties."""
-    replaced: dict[type[nn.Module], type[nn.Module]] = {nn.Linear: _Float32Linear, nn.Conv2d: _Float32Conv2d}
-    layers = [network.module.get_submodule(name.rpartition(".")[0]) for name in network.head]
-    before = {layer: type(layer) for layer in layers}
-    for layer, kind in before.items():
-        layer.__class__ = replaced.get(kind, kind)
-    try:
-        yield
-    finally:
-        for layer, kind in before.items():
-            layer.__class__ = kind

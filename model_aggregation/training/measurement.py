@@ -19,7 +19,8 @@ from torch import Tensor
 from model_aggregation.config import Settings
 from model_aggregation.files import read_json, write_json
 from model_aggregation.models.arithmetic import Arithmetic, Inference, MemoryFormat, Mode, Precision
-from model_aggregation.models.build import Network, float32_head
+from model_aggregation.models.build import Network
+from model_aggregation.models.float32_layers import float32_layers, slow_depthwise
 from model_aggregation.models.inference import copied_for_inference, example_images
 from model_aggregation.models.memory import free_memory, is_lack_of_memory
 from model_aggregation.software import versions
@@ -137,16 +138,17 @@ class _Timing:
     def fastest_step(self, amount: int) -> Mode:
         """Return the mode whose training step is the quickest, if ``amount`` images to learn are worth timing it."""
         count = _STEP_IMAGES.get(self.device.type, self.settings.batch_size)
+        modes = [self._for_training(mode) for mode in self.modes]
         if not self._is_worth(count, amount):
-            return self.modes[0]
-        return self._fastest_mode("training", count, self._steps)
+            return modes[0]
+        return self._fastest_mode("training", modes, count, self._steps)
 
     def fastest_look(self, amount: int) -> Mode:
         """Return the mode in which looking at images is the quickest."""
         count = _LOOK_IMAGES[self.device.type]
         if not self._is_worth(count, amount):
             return self.modes[0]
-        return self._fastest_mode("inference", count, self._looks)
+        return self._fastest_mode("inference", self.modes, count, self._looks)
 
     def fastest_batch(self, mode: Mode, amount: int) -> Inference:
         """Return the mode with the number of images at once: the usual one, or more if that is faster."""
@@ -161,6 +163,10 @@ class _Timing:
             if not is_lack_of_memory(error):
                 raise
             return Inference(mode, usual)  # predicting itself finds out what fits
+
+    def _for_training(self, mode: Mode) -> Mode:
+        slow = mode.precision == "bf16" and self.device.type == "cpu" and slow_depthwise(self.network.module)
+        return replace(mode, float32_depthwise=True) if slow else mode
 
     def _is_worth(self, count: int, amount: int) -> bool:
         return len(self.modes) > 1 and amount > _WORTH * _PASSES * count * len(self.modes)
@@ -181,11 +187,11 @@ class _Timing:
             with copied_for_inference(self.network, self.device, Inference(mode)) as (_, forward):
                 yield (mode, count), partial(forward, images)
 
-    def _fastest_mode(self, kind: str, count: int, actions: _Actions) -> Mode:
+    def _fastest_mode(self, kind: str, modes: list[Mode], count: int, actions: _Actions) -> Mode:
         """Return the quickest mode, timed with fewer images where so many do not fit into memory."""
         while True:
             try:
-                return self._fastest(kind, [(mode, count) for mode in self.modes], actions)[0]
+                return self._fastest(kind, [(mode, count) for mode in modes], actions)[0]
             except RuntimeError as error:
                 if count == 1 or not is_lack_of_memory(error):
                     raise
@@ -205,7 +211,7 @@ class _Timing:
 
 
 def _step(network: Network, mode: Mode, images: Tensor) -> None:
-    with mode.autocast(images.device), float32_head(network):
+    with mode.autocast(images.device), float32_layers(network, mode):
         loss = network.module(images).float().square().mean()
     loss.backward()
     network.module.zero_grad(set_to_none=True)
