@@ -43,11 +43,13 @@ def settled(amount=MUCH, earlier=None, folder=None, model="timm:test_resnet", **
 
 def test_the_fastest_of_what_was_timed_is_chosen():
     arithmetic = settled()
-    modes = ("float32 contiguous", "float32 channels-last", "bfloat16 channels-last")
-    trained = {mode: arithmetic.seconds[f"training {mode}, 4 at once"] for mode in modes}
-    assert min(trained, key=trained.__getitem__) == str(arithmetic.training)
-    looked = {mode: arithmetic.seconds[f"inference {mode}, 4 at once"] for mode in modes}
-    assert min(looked, key=looked.__getitem__) == str(arithmetic.inference.mode)
+    modes = ("bfloat16 channels-last", "float32 channels-last", "float32 contiguous")
+    for kind, chosen in (("training", arithmetic.training), ("inference", arithmetic.inference.mode)):
+        names = {f"{kind} {mode}, 4 at once": mode for mode in modes}
+        timed = {mode: arithmetic.seconds[name] for name, mode in names.items() if name in arithmetic.seconds}
+        assert min(timed, key=timed.__getitem__) == str(chosen)
+        ahead = timed["float32 channels-last"] > 1.3 * timed["bfloat16 channels-last"]
+        assert ("float32 contiguous" in timed) is not ahead  # in the other memory format it is as far behind
     usual, large = (arithmetic.seconds[f"inference {arithmetic.inference.mode}, {count} at once"] for count in (16, 32))
     assert arithmetic.inference.batch_size == (32 if large < usual else 16)
     assert arithmetic.origin == "training and inference timed on this machine"
@@ -64,9 +66,11 @@ def test_equal_settings_give_equal_choices_on_one_machine(tmp_path):
     first = settled(folder=tmp_path, threads=1)
     (path,) = tmp_path.iterdir()
     known = json.loads(path.read_text("utf-8"))
-    assert known == first.seconds
+    assert {name: value for answers in known.values() for name, value in answers.items()} == first.seconds
     slow = f"training {first.training}, 4 at once"
-    path.write_text(json.dumps({**known, slow: 100.0}), encoding="utf-8")
+    for answers in known.values():
+        answers.update({slow: 100.0} if slow in answers else {})
+    path.write_text(json.dumps(known), encoding="utf-8")
     assert settled(folder=tmp_path, threads=1).training != first.training  # remembered, not timed again
     path.unlink()
     settled(folder=tmp_path, threads=1, precision="32")

@@ -105,9 +105,9 @@ def _key(network: Network, settings: Settings, device: torch.device, threads: in
 
 
 def _candidates(settings: Settings) -> list[Mode]:
-    """Return the modes that the settings leave open; bfloat16 is worth trying channels-last only."""
-    precisions: list[Precision] = ["32", "bf16"] if settings.precision == "auto" else [settings.precision]
-    formats: list[MemoryFormat] = ["contiguous", "channels_last"]
+    """Return the modes that the settings leave open, the plain one last; bfloat16 is tried channels-last only."""
+    precisions: list[Precision] = ["bf16", "32"] if settings.precision == "auto" else [settings.precision]
+    formats: list[MemoryFormat] = ["channels_last", "contiguous"]
     if settings.memory_format != "auto":
         formats = [settings.memory_format]
     modes = [Mode(precision, order) for precision in precisions for order in formats]
@@ -140,14 +140,14 @@ class _Timing:
         count = _STEP_IMAGES.get(self.device.type, self.settings.batch_size)
         modes = [self._for_training(mode) for mode in self.modes]
         if not self._is_worth(count, amount):
-            return modes[0]
+            return modes[-1]
         return self._fastest_mode("training", modes, count, self._steps)
 
     def fastest_look(self, amount: int) -> Mode:
         """Return the mode in which looking at images is the quickest."""
         count = _LOOK_IMAGES[self.device.type]
         if not self._is_worth(count, amount):
-            return self.modes[0]
+            return self.modes[-1]
         return self._fastest_mode("inference", self.modes, count, self._looks)
 
     def fastest_batch(self, mode: Mode, amount: int) -> Inference:
@@ -201,13 +201,15 @@ class _Timing:
     def _fastest(self, kind: str, choices: list[_Choice], actions: _Actions) -> _Choice:
         """Return the quickest choice, from what is remembered or timed now."""
         names = {choice: f"{kind} {choice[0]}, {choice[1]} at once" for choice in choices}
+        question = "; ".join(names.values())
         known = {} if self.memory is None or not self.memory.exists() else read_json(self.memory)
-        if not known.keys() >= set(names.values()):
-            known |= {names[choice]: seconds for choice, seconds in _timed(actions(choices), self.device).items()}
+        if question not in known:
+            known[question] = {names[choice]: value for choice, value in _timed(actions(choices), self.device).items()}
             if self.memory is not None:
                 write_json(self.memory, known)
-        self.seconds.update({name: known[name] for name in names.values() if name in known})
-        return min((choice for choice in choices if names[choice] in known), key=lambda choice: known[names[choice]])
+        seconds = known[question]
+        self.seconds.update(seconds)
+        return min((choice for choice in choices if names[choice] in seconds), key=lambda one: seconds[names[one]])
 
 
 def _step(network: Network, mode: Mode, images: Tensor) -> None:
@@ -220,20 +222,26 @@ def _step(network: Network, mode: Mode, images: Tensor) -> None:
 def _timed(actions: Iterator[tuple[_Choice, _Action]], device: torch.device) -> dict[_Choice, float]:
     """Return the seconds of each action for an image, after a first pass that warms up.
 
-    What cannot be done here (no such precision on this device, no memory for so many images) is left out.
+    What cannot be done here (no such precision on this device, no memory for so many images) is left out, and what
+    follows on a choice that is far behind: float32 that is much slower than bfloat16 in one memory format is so in the
+    other.
     """
     seconds: dict[_Choice, float] = {}
+    obstacle: RuntimeError | None = None
     for choice, action in actions:
         try:
             seconds_of_pass(action, device)
             taken = seconds_of_pass(action, device) / choice[1]
             if not seconds or taken < _CLOSE * min(seconds.values()):
                 taken = min(taken, seconds_of_pass(action, device) / choice[1])
-        except RuntimeError:
-            if not seconds:
-                raise
+        except RuntimeError as error:
+            obstacle = error
             continue
         seconds[choice] = round(taken, 6)
+        if taken > _CLOSE * min(seconds.values()):
+            break
+    if obstacle is not None and not seconds:
+        raise obstacle
     return seconds
 
 
