@@ -30,7 +30,7 @@ def assist(plan: Plan, run: RunPlan, *, seconds_left: float) -> None:
     keep_freed_memory()
     settings = run.settings
     fabric = make_fabric(settings)
-    splits = load_images(plan, run, Reporter())
+    splits = load_images(plan, run, Reporter()).splits
     fabric.barrier()
     torch.manual_seed(epoch_seed(settings.seed, -1))
     network = build_network(run.model, len(plan.table.classes), settings)

@@ -30,11 +30,12 @@ from model_aggregation.progress import Reporter
 from model_aggregation.results.locks import settling_lock
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.results.tables import predictions_table
-from model_aggregation.run_images import Split, cache_of, load_images
+from model_aggregation.run_images import RunImages, Split, cache_of, load_images
 from model_aggregation.run_plan import RunPlan
 from model_aggregation.settings_files import settings_mapping, write_settings
 from model_aggregation.startup import keep_freed_memory
 from model_aggregation.training.checkpoint import Progress, save_weights, save_whole
+from model_aggregation.training.effort import timing_of
 from model_aggregation.training.job import Training, TrainingFiles, epoch_seed
 from model_aggregation.training.journal import Journal
 from model_aggregation.training.loop import run_training
@@ -105,10 +106,10 @@ def _execute(plan: Plan, run: RunPlan, reporter: Reporter, limit: TimeLimit, lac
     work.folder.write_environment(environment | ({"arithmetic": begun_with.to_dict()} if begun_with else {}))
     if lack is not None:
         _settle_for_smaller_batches(work, environment, lack)
-    splits = load_images(plan, run, reporter)
+    images = load_images(plan, run, reporter)
     while True:
         try:
-            return _compute(work, environment, splits)
+            return _compute(work, environment, images)
         except NotEnoughMemoryError as error:
             lack = Lack(error.action, str(error))
             if work.fabric.world_size > 1:
@@ -117,9 +118,9 @@ def _execute(plan: Plan, run: RunPlan, reporter: Reporter, limit: TimeLimit, lac
         free_memory()  # nothing holds the network any more
 
 
-def _compute(work: _Work, environment: dict[str, Any], splits: dict[str, Split]) -> RunFolder:
+def _compute(work: _Work, environment: dict[str, Any], images: RunImages) -> RunFolder:
     """Do what needs the network."""
-    plan, run = work.plan, work.run
+    plan, run, splits = work.plan, work.run, images.splits
     torch.manual_seed(epoch_seed(run.settings.seed, -1))
     network = build_network(run.model, len(plan.table.classes), run.settings)
     work.fabric.barrier()  # now the files of its weights are here for the other ranks too
@@ -131,7 +132,7 @@ def _compute(work: _Work, environment: dict[str, Any], splits: dict[str, Split])
     work.fabric.broadcast(work.arithmetic)
     progress = _train(work, network, splits) if run.settings.train else _keep_weights(work, network)
     seconds = _predict(work, network, splits)
-    work.folder.write_environment(environment | _results_of(work, network, progress, splits, seconds))
+    work.folder.write_environment(environment | _results_of(work, network, progress, images, seconds))
     metrics = evaluate_run(work.folder, before_metrics=lambda found: _save_weight_facts(work, network, found))
     _close(work.folder, metrics, progress)
     return work.folder
@@ -298,14 +299,17 @@ def _predict(work: _Work, network: Network, splits: dict[str, Split]) -> dict[st
 
 
 def _results_of(
-    work: _Work, network: Network, progress: Progress, splits: dict[str, Split], seconds: dict[str, float]
+    work: _Work, network: Network, progress: Progress, images: RunImages, seconds: dict[str, float]
 ) -> dict[str, Any]:
     notes = (
         progress.ended_early,
         work.arithmetic.memory_note(work.run.settings.images_at_once),
         _note_of_devices(work, network),
     )
-    tested = len(splits["test"].table) if "test" in splits else 0
+    tested = len(images.splits["test"].table) if "test" in images.splits else 0
+    timing = timing_of(
+        network, work.arithmetic, work.fabric, progress, tested=tested, test_seconds=seconds.get("test", 0.0)
+    )
     return {
         "state": "finished",
         "finished": _now(),
@@ -318,13 +322,7 @@ def _results_of(
         and {"by": progress.cut_short, "run_time_limit": work.run.settings.run_time_limit},
         "history": progress.history,
         "peak_memory_bytes": peak_memory_bytes(),
-        "timing": {
-            "train_seconds": round(progress.seconds, 3),
-            "train_images_per_second": round(progress.images_seen / progress.seconds, 2) if progress.seconds else None,
-            "data_wait_share": round(progress.seconds_waited / progress.seconds, 4) if progress.seconds else None,
-            "test_seconds": round(seconds["test"], 3) if "test" in seconds else None,
-            "test_images_per_second": round(tested / seconds["test"], 2) if "test" in seconds else None,
-        },
+        "timing": timing | {"images_decoded": images.decodes.count},
     }
 
 

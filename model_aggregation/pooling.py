@@ -113,10 +113,12 @@ def _environment(plan: PoolPlan, members: Members) -> dict[str, Any]:
 def _summed(timings: list[dict[str, Any]], tested: int) -> dict[str, Any]:
     train_seconds = sum(timing["train_seconds"] for timing in timings)
     test_seconds = sum(timing["test_seconds"] for timing in timings)
+    decoded = [timing.get("images_decoded") for timing in timings]  # runs of an earlier version did not count
     images = sum((timing["train_images_per_second"] or 0) * timing["train_seconds"] for timing in timings)
     return {
         "train_seconds": round(train_seconds, 3),
         "train_images_per_second": round(images / train_seconds, 2) if train_seconds else None,
         "test_seconds": round(test_seconds, 3),
         "test_images_per_second": round(tested / test_seconds, 2),
+        "images_decoded": sum(decoded) if None not in decoded else None,
     }

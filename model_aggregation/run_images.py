@@ -1,10 +1,12 @@
 """The images of a run: which the image store keeps, and where the pixels of each split come from."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from model_aggregation.config import Settings
 from model_aggregation.data.image_cache import Cache, default_cache_folder
@@ -31,18 +33,62 @@ class Split:
         return LabelledImages(self.images, torch.from_numpy(codes.astype(np.int64)))
 
 
-def load_images(plan: Plan, run: RunPlan, reporter: Reporter) -> dict[str, Split]:
-    """Return the splits of a run that have images; what is not decoded yet is decoded now."""
-    settings, tables = run.settings, run.splits()
+@dataclass
+class Decodes:
+    """How many times an image file was decoded."""
+
+    count: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class RunImages:
+    """The splits of a run that have images, and how many files were decoded for it so far."""
+
+    splits: dict[str, Split]
+    decodes: Decodes = field(default_factory=Decodes)
+
+
+@dataclass(frozen=True, eq=False)
+class _CountedImages:
+    """Images that are decoded whenever they are needed, and counted."""
+
+    images: ImageSource
+    decodes: Decodes
+
+    @property
+    def augments(self) -> bool:
+        return self.images.augments
+
+    @property
+    def can_prefetch(self) -> bool:
+        return self.images.can_prefetch
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batches(self, order: list[np.ndarray], *, training: bool, seed: int) -> Iterator[Tensor]:
+        for batch in self.images.batches(order, training=training, seed=seed):
+            self.decodes.count += len(batch)
+            yield batch
+
+
+def load_images(plan: Plan, run: RunPlan, reporter: Reporter) -> RunImages:
+    """Return the images of a run; what its store lacks is decoded now."""
+    settings, tables, decodes = run.settings, run.splits(), Decodes()
     rule = pixel_rule(run.preprocessing, settings)
     store = None
+
+    def stored(done: int, total: int) -> None:
+        decodes.count = done
+        reporter.count(f"decoding images at {rule.image_size} px", done, total)
+
     if settings.transforms is None and tables:
         store = open_store(
             stored_images(plan),
             rule,
             cache=cache_of(settings),
             workers=settings.workers,
-            progress=lambda done, total: reporter.count(f"decoding images at {rule.image_size} px", done, total),
+            progress=stored,
         )
         if store is None:
             reporter.message("  no room on the disk for decoded images: they are decoded again in each epoch")
@@ -58,7 +104,9 @@ def load_images(plan: Plan, run: RunPlan, reporter: Reporter) -> dict[str, Split
         )
         for name, table in tables.items()
     }
-    return {name: Split(table, sources[name]) for name, table in tables.items()}
+    if store is None:
+        sources = {name: _CountedImages(source, decodes) for name, source in sources.items()}
+    return RunImages({name: Split(table, sources[name]) for name, table in tables.items()}, decodes)
 
 
 def worker_count(settings: Settings) -> int:

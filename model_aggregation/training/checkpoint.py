@@ -28,9 +28,10 @@ class Progress:
     """Where a training stands. ``epoch`` counts finished epochs; ``history`` has one row per epoch.
 
     ``seconds`` is what all epochs took, ``longest_seconds`` the longest of them, ``seconds_waited`` the part in which
-    the network waited for images. ``best_hash`` is the SHA-256 of the
-    file of the best weights. ``ended_early`` says why the last epochs are missing; ``cut_short`` is
-    ``run`` or ``whole``: the time limit that a training would go on without.
+    the network waited for images. ``passes`` counts what the whole network computed, in images forward (learning from
+    one is three), and ``pass_seconds`` what that took. ``best_hash`` is the SHA-256 of the file of the best weights.
+    ``ended_early`` says why the last epochs are missing; ``cut_short`` is ``run`` or ``whole``: the time limit that a
+    training would go on without.
     """
 
     epoch: int = 0
@@ -42,6 +43,8 @@ class Progress:
     longest_seconds: float = 0.0
     seconds_waited: float = 0.0
     images_seen: int = 0
+    passes: int = 0
+    pass_seconds: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     ended_early: str | None = None
     cut_short: str | None = None

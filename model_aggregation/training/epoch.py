@@ -99,6 +99,9 @@ def train_epoch(
     with_buffers_of_the_first(network.module, training.fabric)
     loss_sum, right_sum = meter.sums()
     progress.images_seen += meter.seen
+    if features is None:
+        progress.passes += meter.seen * (1 if frozen else 3)
+        progress.pass_seconds += meter.seconds
     return {
         "epoch": epoch,
         "train_loss": loss_sum / meter.seen,
@@ -269,7 +272,12 @@ class _Meter:
             self._training.journal.batch(self._progress.step, loss, right / len(part.rows), rate)
             self._progress.step += 1
         self._told = time.perf_counter()
-        self._show(self._told - self._started)
+        self._show(self.seconds)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the epoch began, up to the last batch that was told."""
+        return self._told - self._started
 
     def sums(self) -> tuple[float, int]:
         """Return the sum of all losses and of right answers, over the images of all ranks."""

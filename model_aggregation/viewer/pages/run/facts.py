@@ -70,7 +70,8 @@ def _environment(context: Context, environment: Mapping[str, Any]) -> Component:
 def _timing(environment: Mapping[str, Any]) -> list[tuple[str, float]]:
     timing = environment.get("timing")
     names = (
-        "train_seconds", "train_images_per_second", "data_wait_share", "test_seconds", "test_images_per_second",
+        "train_seconds", "train_images_per_second", "data_wait_share", "train_flop_share", "test_seconds",
+        "test_images_per_second", "test_flop_share", "images_decoded",
     )  # fmt: skip
     given = timing if isinstance(timing, Mapping) else {}
     return [(name, given[name]) for name in names if isinstance(given.get(name), int | float)]
