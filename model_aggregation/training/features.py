@@ -39,9 +39,10 @@ class FrozenFeatures:
     validation: FeatureFile | None
 
     def training_batches(self, epoch: int) -> Iterator[Tensor]:
-        """Yield the features (n, …) of each batch of an epoch on the device, in the views that the plain way draws.
+        """Return the features (n, …) of each batch of an epoch on the device, in the views that the plain way draws.
 
-        Where the time is over before all are computed, these are the batches of the first steps.
+        What is missing is computed at once, before the layers of the network are changed for a step. Where the time is
+        over before all is there, these are the batches of the first steps.
         """
         order, name = self.training.order(epoch), self.training.settings.augmentation
         if name in EXACT_VIEWS:
@@ -50,8 +51,8 @@ class FrozenFeatures:
         else:
             views = [np.full(len(positions), epoch % self.train.views) for positions in order]
         pairs = list(zip(views, order, strict=True))
-        for drawn, positions in pairs[: self._compute_steps(pairs)]:
-            yield self.train.read(drawn, positions).to(self.training.device)
+        there = pairs[: self._compute_steps(pairs)]
+        return (self.train.read(drawn, positions).to(self.training.device) for drawn, positions in there)
 
     def validation_logits(self) -> Tensor:
         """Return the logits of the validation images, (N, C) float64 on the CPU; leaves the head in evaluation mode."""
