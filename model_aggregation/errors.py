@@ -6,7 +6,8 @@
     ├── ModelError              a model's name, its weights, its construction
     ├── TrainingError           training cannot go on (loss is not finite, checkpoint damaged)
     ├── PredictionsError        a table of predictions cannot be evaluated
-    └── ResultsError            the log folder, a run folder or the index
+    ├── ResultsError            the log folder, a run folder or the index
+    └── InterruptionError       the user stopped the program (Ctrl-C, SIGTERM); exit code 130
 
 An error says what was expected, what came and what to do. Where several things are wrong, all of them are
 listed at once.
@@ -71,3 +72,7 @@ class PredictionsError(ModelAggregationError):
 
 class ResultsError(ModelAggregationError):
     """The log folder, a run folder or the index does not allow what was asked."""
+
+
+class InterruptionError(ModelAggregationError):
+    """The user stopped the program; what was done is stored."""

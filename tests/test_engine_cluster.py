@@ -79,13 +79,14 @@ def wait_for(condition, seconds=180):
     return found
 
 
-def started(project, address):
-    """Start the comparison with the command, in a process group of its own."""
+def started(project, address, *, name="g", models=MODELS):
+    """Start the comparison with the command, in a process group of its own; without an address Ray starts for it."""
+    where = [] if address is None else ["--address", address]
     flags = ["--no-pretrained" if key == "pretrained" else "--no-tensorboard" if key == "tensorboard" else
              f"--{key.replace('_', '-')}={value}" for key, value in SETTINGS.items()]  # fmt: skip
     return subprocess.Popen(
-        [sys.executable, "-m", "model_aggregation", "compare", "data", "--models", *MODELS, "--name", "g",
-         "--engine", "ray", "--address", address, "--cache-folder", "cache", *flags],
+        [sys.executable, "-m", "model_aggregation", "compare", "data", "--models", *models, "--name", name,
+         "--engine", "ray", *where, "--cache-folder", "cache", *flags],
         cwd=project, text=True, encoding="utf-8", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         start_new_session=True, env={**os.environ, "PYTHONUTF8": "1"},
     )  # fmt: skip
@@ -159,6 +160,30 @@ def test_a_lost_machine_costs_no_run_and_changes_no_number(project, cluster):
     assert rows["state"].value_counts().to_dict() == {"finished": 3, "failed": 1}
     assert "900 GiB" in rows.loc["g_networks_has_no_memory", "reason"]
     assert not list((project / "log" / ".locks").glob("cluster.*"))
+
+
+def test_without_an_address_ray_starts_here_and_a_stopped_command_continues(project):
+    models = MODELS[:2]
+    folders = [project / "log" / "here" / f"here_more_{name}" for name in ("first", "second")]
+    for number in (signal.SIGKILL, signal.SIGINT):
+        process = started(project, None, name="here", models=models)
+        runs = wait_for_epochs(folders, process)
+        os.kill(process.pid, number) if number == signal.SIGKILL else os.killpg(process.pid, number)
+        output, _ = process.communicate(timeout=60)
+        assert "Traceback" not in output
+        assert not psutil.wait_procs(runs, timeout=30)[1]
+    assert process.returncode == 130, output
+    process = started(project, None, name="here", models=models)
+    output, _ = process.communicate(timeout=180)
+    assert process.returncode == 0, output
+    assert "continues after epoch" in output
+    same = {"models": models, "cache_folder": "cache", "quiet": True, **SETTINGS}
+    undisturbed = ma.compare("data", name="undisturbed", **same)
+    for path in undisturbed.path.glob("*/*"):
+        if path.name in ("metrics.json", "last_model_weight.pth", "best_model_weight.pth"):
+            run = path.parent.name.replace("undisturbed", "here")
+            assert (project / "log" / "here" / run / path.name).read_bytes() == path.read_bytes(), path
+    assert Index(project / "log").runs("here")["state"].tolist() == ["finished", "finished"]
 
 
 def test_a_machine_that_sees_no_log_folder_says_so(project):

@@ -159,6 +159,18 @@ def test_nothing_outlives_the_command(project, number):
     assert list(states.values()) == ["interrupted", "interrupted", "planned"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_stop_before_the_first_run_says_how_to_go_on(project, number):
+    process = started(project, "train", "data", "--model", "networks:network", "--name", "run", "--epochs", "1")
+    wait_for((project / "cache" / "inspections.sqlite3").exists)  # the images are about to be read
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Stopped while no run went on. What was done is stored; give the same command again" in output
+    assert "Traceback" not in output
+    assert not (project / "log" / "run").exists()
+
+
 def test_status_is_told_from_another_process_without_torch(project):
     process = started(project, "train", "data", "--model", "networks:slow", "--name", "run", "--epochs", "200")
     folder = RunFolder(project / "log" / "run")

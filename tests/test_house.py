@@ -93,10 +93,19 @@ def test_sizes():
         "import model_aggregation.results.leaderboard, model_aggregation.results.objects",
         "import model_aggregation.evaluation",
         "import model_aggregation.viewer.server",
+        "import model_aggregation",
     ],
 )
-def test_starts_without_torch(code):
-    check = f"{code}\nimport sys\nassert 'torch' not in sys.modules, 'torch was imported'"
+def test_starts_without_torch_and_ray(code):
+    assert_not_imported(code, "torch", "ray")
+
+
+def test_ray_is_imported_for_a_cluster_only():
+    assert_not_imported("import model_aggregation.api, model_aggregation.engine", "ray")
+
+
+def assert_not_imported(code, *libraries):
+    check = f"{code}\nimport sys\nfound = {set(libraries)} & sys.modules.keys()\nassert not found, found"
     environment_neutral = [sys.executable, "-X", "utf8", "-c", check]
     result = subprocess.run(environment_neutral, capture_output=True, text=True, encoding="utf-8", check=False)
     assert result.returncode == 0, result.stderr

@@ -9,6 +9,7 @@ from model_aggregation.data.augmentation import augment, draw_views, flip, view_
 from model_aggregation.models.arithmetic import Arithmetic, Inference
 from model_aggregation.training import features as features_module
 from model_aggregation.training.checkpoint import stored_states
+from model_aggregation.training.time_limit import TimeLimit
 
 
 def frozen_lab(folder, *, fold=False, **given):
@@ -61,10 +62,10 @@ def test_each_view_of_an_image_is_computed_once_and_only_if_drawn(tmp_path, monk
     computed, train = [], lab.training.train.images
     forward = features_module.FrozenFeatures._compute
 
-    def counted(self, file, images, views, positions):
+    def counted(self, file, images, views, positions, **more):
         if file is self.train:
             computed.extend(zip(*map(np.ndarray.tolist, file.missing(views, positions)), strict=True))
-        forward(self, file, images, views, positions)
+        return forward(self, file, images, views, positions, **more)
 
     monkeypatch.setattr(features_module.FrozenFeatures, "_compute", counted)
     lab.run()
@@ -92,11 +93,45 @@ def test_a_frozen_training_that_continues_takes_the_same_steps(tmp_path, stop_at
     cut.training.reporter.count = stop_at_count
     with pytest.raises(KeyboardInterrupt):
         cut.run()
-    again = Lab(tmp_path / "cut" / "run", pretrained=True, weights=str(tmp_path / "cut" / "weights.pth"),
-                learning_rate=3e-3, precision="32", test_weights="last", head="mlp", **given)  # fmt: skip
+    goes_on_alike(cut, whole, history, **given)
+
+
+def goes_on_alike(cut, whole, history, **given):
+    """Do the training again where one was cut, and compare with a whole one."""
+    again = Lab(cut.files.state.parent, pretrained=True, weights=str(cut.settings.weights[0]), learning_rate=3e-3,
+                precision="32", test_weights="last", head="mlp", **given)  # fmt: skip
     object.__setattr__(again.training, "arithmetic", whole.training.arithmetic)
     assert again.run().history == history
     assert same(whole.weights(), again.weights())
+
+
+@pytest.mark.parametrize(
+    ("chunks", "accumulate", "learnt", "why"),
+    [
+        (2, 1, 2, "after 2 batches of epoch 1 of 4"),
+        (0.5, 2, 2, "after 2 batches of epoch 1 of 4"),  # the batches of one step at least
+        (6.5, 1, 0, "after epoch 1 of 4"),  # 4 of training, 2 of validation, the views that the second epoch draws anew
+    ],
+)
+def test_time_that_is_over_while_features_are_computed(tmp_path, chunks, accumulate, learnt, why):
+    given = {"epochs": 4, "thaw_at": 3, "augmentation": "flips", "accumulate": accumulate}
+    whole = frozen_lab(tmp_path / "whole", **given)
+    history = whole.run().history
+    cut = frozen_lab(tmp_path / "cut", **given)
+    computed = []
+
+    def count(what, done, total, note="", *, steady=True):
+        computed.extend([what] * (what == "features of images"))
+
+    cut.training.reporter.count = count
+    limit = TimeLimit(run=1000 * chunks, clock=lambda: 1000.0 * len(computed))  # an epoch takes less than 500 s
+    object.__setattr__(cut.training, "time", limit)
+    progress = cut.run()
+    assert progress.ended_early == f"stopped by the time limit {why}"
+    assert progress.history[-1].get("cut_after_batches", 0) == learnt
+    assert progress.best_epoch == 0
+    assert len(computed) == {2: 2 + 2, 0.5: 2 + 2, 6.5: 7}[chunks]  # the validation images are looked at
+    goes_on_alike(cut, whole, history, **given)
 
 
 @pytest.mark.parametrize(

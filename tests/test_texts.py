@@ -58,7 +58,11 @@ def test_a_plan_names_files_states_and_what_is_left_to_do(two_classes, tmp_path)
         for run, state in zip(plan.runs, ("finished", "continues"), strict=True)
     ]
     text = "\n".join(part for part in plan_parts(plan, costs) if isinstance(part, str))
-    assert "About 30 s" in text
+    assert "About 30 s on this machine for what is not finished, decoding not counted." in text
+    for given in ({"jobs": 2}, {"devices": 2}):
+        object.__setattr__(plan, "settings", plan.settings.model_copy(update={"device": "cpu", "jobs": None, **given}))
+        said = "\n".join(part for part in plan_parts(plan, costs) if isinstance(part, str))
+        assert "About 30 s on this machine for what is not finished, decoding not counted, as if one run" in said
     for words in ("g_test_resnet_test_roc.png", "models/0.pth … 2.pth (3)", "plan.json", "analyze_record.db"):
         assert words in text, words
     assert "Names are taken" not in text

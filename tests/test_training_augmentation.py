@@ -291,10 +291,10 @@ def test_so_many_draws_are_computed_and_no_more(tmp_path, monkeypatch, augmentat
     computed = []
     forward = features_module.FrozenFeatures._compute
 
-    def counted(self, file, images, views, positions):
+    def counted(self, file, images, views, positions, **more):
         if file is self.train:
             computed.append(len(file.missing(views, positions)[0]))
-        forward(self, file, images, views, positions)
+        return forward(self, file, images, views, positions, **more)
 
     monkeypatch.setattr(features_module.FrozenFeatures, "_compute", counted)
     lab.run()

@@ -8,7 +8,7 @@ from cyclopts import App, CycloptsError
 from rich.console import Console
 
 from model_aggregation.config import problems_of
-from model_aggregation.errors import ModelAggregationError, listed
+from model_aggregation.errors import InterruptionError, ModelAggregationError, listed
 from model_aggregation.startup import calm_idle_threads
 
 EPILOGUE = (
@@ -59,7 +59,7 @@ def main() -> None:
         code = 1  # printed already
     except ModelAggregationError as error:
         print(error, file=sys.stderr)  # noqa: T201
-        code = 130 if type(error).__name__ == "InterruptionError" else 1
+        code = 130 if isinstance(error, InterruptionError) else 1
     except KeyboardInterrupt:
         print("Stopped.", file=sys.stderr)  # noqa: T201
         code = 130

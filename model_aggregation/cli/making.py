@@ -9,8 +9,9 @@ from rich.console import Console
 
 from model_aggregation.cli.app import app, reporter_for_console, say
 from model_aggregation.config import Settings, make_settings
+from model_aggregation.errors import InterruptionError
 from model_aggregation.options import Options
-from model_aggregation.processes import start_server
+from model_aggregation.processes import start_server, stopped_by_signals
 
 if TYPE_CHECKING:
     from model_aggregation.plan import Plan
@@ -136,6 +137,16 @@ def demo(folder: Path = Path("demo"), /) -> int:
 
 
 def _execute(settings: Settings) -> int:
+    with stopped_by_signals():
+        try:
+            return _plan_and_run(settings)
+        except KeyboardInterrupt as stop:
+            raise InterruptionError(
+                "Stopped while no run went on. What was done is stored; give the same command again to continue."
+            ) from stop
+
+
+def _plan_and_run(settings: Settings) -> int:
     from model_aggregation.cli.texts import finding_lines, outcome_parts
     from model_aggregation.engine import follow
     from model_aggregation.engine import run as run_plan

@@ -15,6 +15,7 @@ from rich.text import Text
 from model_aggregation.analysis.groups import REPORT_FOLDER
 from model_aggregation.config import Settings
 from model_aggregation.engine import Outcome
+from model_aggregation.engine.places import places
 from model_aggregation.forecast import Forecast
 from model_aggregation.names import SINGLE
 from model_aggregation.plan import Plan
@@ -75,11 +76,18 @@ def plan_parts(plan: Plan, forecasts: list[Forecast]) -> Iterator[RenderableType
     yield from dict.fromkeys(f"{run.model}: {cost.arithmetic}" for run, cost in zip(plan.runs, forecasts, strict=True))
     yield from _augmentation_lines(plan.settings)
     total = sum(cost.seconds for cost in forecasts if cost.state != "finished")
-    yield f"About {duration(total)} on this machine for what is not finished, decoding not counted."
+    yield f"About {duration(total)} on this machine for what is not finished, decoding not counted{_one_by_one(plan)}."
     yield from _file_lines(plan, forecasts[0])
     if any(cost.state == "name taken" for cost in forecasts):
         yield "Names are taken by results with other settings or data: magg run will refuse and list what differs."
     yield "Do it with magg run and the same settings file."
+
+
+def _one_by_one(plan: Plan) -> str:
+    """Say what the time means where runs will go on side by side, or on several devices each."""
+    settings = plan.settings
+    many = settings.engine == "ray" or settings.devices > 1 or len(places(settings, most=len(plan.runs))) > 1
+    return ", as if one run were done after the other, each on one device" if many else ""
 
 
 def _augmentation_lines(settings: Settings) -> Iterator[str]:

@@ -3,10 +3,7 @@
 What finished stays; the same command continues.
 """
 
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from model_aggregation.continuation import prepare_folders
@@ -19,10 +16,11 @@ from model_aggregation.engine.record import Record
 from model_aggregation.engine.session import Session, follow, leading_session
 from model_aggregation.engine.supervision import Supervisor
 from model_aggregation.engine.task import Ending, Item, Task, perform
-from model_aggregation.errors import ModelAggregationError
+from model_aggregation.errors import InterruptionError, ModelAggregationError
 from model_aggregation.names import SINGLE
 from model_aggregation.plan import Plan
 from model_aggregation.prediction import pixel_rule
+from model_aggregation.processes import stopped_by_signals
 from model_aggregation.progress import Reporter
 from model_aggregation.results.index import Index
 from model_aggregation.results.run_folder import RunFolder
@@ -31,10 +29,7 @@ from model_aggregation.run_plan import PoolPlan
 from model_aggregation.training.time_limit import TimeLimit
 
 Engine = Supervisor | Here | Cluster
-
-
-class InterruptionError(ModelAggregationError):
-    """The user stopped the program; what was done is stored."""
+_GO_ON = "Finished runs and finished epochs are stored; give the same command again to continue."
 
 
 @dataclass
@@ -71,6 +66,8 @@ def run(plan: Plan, reporter: Reporter | None = None) -> Outcome:
     outcome = None
     try:
         outcome = _run(plan, reporter or Reporter(), session)
+    except KeyboardInterrupt as stop:  # before the first run or after the last
+        raise InterruptionError(f"Stopped. {_GO_ON}") from stop
     finally:
         if session is not None:
             session.end(1 if outcome is None else outcome.exit_code)
@@ -83,7 +80,7 @@ def _run(plan: Plan, reporter: Reporter, session: Session | None) -> Outcome:
     record = Record(Index(plan.log_folder), reporter)
     record.planned(plan)
     work = _Work(plan, record, reporter, limit, session)
-    with reporter.working(), _stopped_by_signals():
+    with reporter.working(), stopped_by_signals():
         if plan.settings.engine == "local":  # the machines of a cluster have caches of their own
             _decode_once(plan, reporter)
         work.do_all()
@@ -94,19 +91,6 @@ def _run(plan: Plan, reporter: Reporter, session: Session | None) -> Outcome:
             rule = pixel_rule(item.preprocessing, item.settings)
             remove_store(stored_images(plan), rule, cache=cache_of(item.settings))
     return work.outcome
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Let the system's request to end (SIGTERM) do what Ctrl-C does."""
-    if threading.current_thread() is not threading.main_thread():  # only the main one may
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _decode_once(plan: Plan, reporter: Reporter) -> None:
@@ -160,10 +144,7 @@ class _Work:
                         self._take(*ended)
             except KeyboardInterrupt as stop:
                 names = self._stop(engine)
-                raise InterruptionError(
-                    f"Stopped{' in ' if names else ''}{', '.join(names)}. Finished runs and finished epochs are "
-                    "stored; give the same command again to continue."
-                ) from stop
+                raise InterruptionError(f"Stopped{' in ' if names else ''}{', '.join(names)}. {_GO_ON}") from stop
 
     def _engine(self) -> Engine:
         if self._plan.settings.engine == "ray":

@@ -94,7 +94,7 @@ def train_epoch(
                 machinery.compiled_for.add(frozen)
                 training.journal.note(f"compiled with the first step in {time.perf_counter() - started:.1f} s")
             meter.add(loss, right, part, machinery.schedule.get_last_lr()[0])
-            if step.last and _time_is_over(training):
+            if step.last and _time_is_over(training) and (features is None or epoch):  # stored features are learnt soon
                 break
     with_buffers_of_the_first(network.module, training.fabric)
     loss_sum, right_sum = meter.sums()

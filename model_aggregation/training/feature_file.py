@@ -35,11 +35,9 @@ class FeatureFile:
         return path.with_suffix(".done.npy").exists()
 
     def missing(self, views: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return those of the pairs of view and position that are not computed yet, each once, in order."""
-        wanted = np.zeros_like(self._done)
-        wanted[views, positions] = True
-        found = np.argwhere(wanted & ~self._done)
-        return found[:, 0], found[:, 1]
+        """Return those of the pairs of view and position that are not computed yet, in the order given."""
+        missing = ~self._done[views, positions]
+        return views[missing], positions[missing]
 
     def write(self, views: np.ndarray, positions: np.ndarray, features: Tensor) -> None:
         """Store features (n, …); they count once :meth:`keep` was called."""

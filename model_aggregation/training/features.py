@@ -39,16 +39,20 @@ class FrozenFeatures:
     validation: FeatureFile | None
 
     def training_batches(self, epoch: int) -> Iterator[Tensor]:
-        """Yield the features (n, …) of each batch of an epoch on the device, in the views that the plain way draws."""
+        """Return the features (n, …) of each batch of an epoch on the device, in the views that the plain way draws.
+
+        What is missing is computed at once, before the layers of the network are changed for a step. Where the time is
+        over before all is there, these are the batches of the first steps.
+        """
         order, name = self.training.order(epoch), self.training.settings.augmentation
         if name in EXACT_VIEWS:
             generator = torch.Generator().manual_seed(epoch_seed(self.training.settings.seed, epoch))
             views = [draw_views(len(positions), name, generator).numpy() for positions in order]
         else:
             views = [np.full(len(positions), epoch % self.train.views) for positions in order]
-        self._compute(self.train, self.training.train.images, np.concatenate(views), np.concatenate(order))
-        for positions, drawn in zip(order, views, strict=True):
-            yield self.train.read(drawn, positions).to(self.training.device)
+        pairs = list(zip(views, order, strict=True))
+        there = pairs[: self._compute_steps(pairs)]
+        return (self.train.read(drawn, positions).to(self.training.device) for drawn, positions in there)
 
     def validation_logits(self) -> Tensor:
         """Return the logits of the validation images, (N, C) float64 on the CPU; leaves the head in evaluation mode."""
@@ -66,11 +70,31 @@ class FrozenFeatures:
             ]
         return torch.cat(parts).double().cpu()
 
-    def _compute(self, file: FeatureFile, images: ImageSource, views: np.ndarray, positions: np.ndarray) -> None:
-        """Compute what is missing of the pairs of view and position."""
+    def _compute_steps(self, batches: list[tuple[np.ndarray, np.ndarray]]) -> int:
+        """Compute what batches of views and positions need, as far as time goes; return how many make whole steps."""
+        accumulate = self.training.settings.accumulate
+        least = self.train.missing(*_joined(batches[:accumulate]))[0]
+        if self._compute(self.train, self.training.train.images, *_joined(batches), least=len(least)):
+            return len(batches)
+        there = next(number for number, batch in enumerate(batches) if len(self.train.missing(*batch)[0]))
+        return there - there % accumulate
+
+    def _compute(
+        self,
+        file: FeatureFile,
+        images: ImageSource,
+        views: np.ndarray,
+        positions: np.ndarray,
+        *,
+        least: float = math.inf,
+    ) -> bool:
+        """Compute what is missing of the pairs of view and position, and return whether all is there.
+
+        When the time is over, only the ``least`` are.
+        """
         views, positions = file.missing(views, positions)
         if not len(views):
-            return
+            return True
         training, inference = self.training, self.training.arithmetic.inference
         chunks = np.split(np.arange(len(views)), range(inference.batch_size, len(views), inference.batch_size))
         shown = self._shown if file is self.train else _as_they_are
@@ -86,8 +110,12 @@ class FrozenFeatures:
             for chunk, batch in zip(chunks, prefetched(turned) if images.can_prefetch else turned, strict=True):
                 forward(batch)
                 file.write(views[chunk], positions[chunk], entered())
-                training.reporter.count("features of images", int(chunk[-1]) + 1, len(views))
-        file.keep(views, positions)
+                done = int(chunk[-1]) + 1
+                training.reporter.count("features of images", done, len(views))
+                if done >= least and training.time.seconds_left <= 0:
+                    break
+        file.keep(views[:done], positions[:done])
+        return done == len(views)
 
     def _shown(self, images: ImageSource, parts: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[Tensor]:
         """Yield training images in their views; draws are all of one view."""
@@ -174,6 +202,12 @@ def _obstacle_in_settings(settings: Settings) -> str:
 
 def _kept_views(training: Training) -> int:
     return kept_views(training.settings, training.frozen_epochs) or 1
+
+
+def _joined(batches: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the views and the positions of batches, each in one."""
+    views, positions = zip(*batches, strict=True)
+    return np.concatenate(views), np.concatenate(positions)
 
 
 def _as_they_are(images: ImageSource, parts: list[tuple[np.ndarray, np.ndarray]]) -> Iterator[Tensor]:
