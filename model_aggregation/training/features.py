@@ -39,7 +39,11 @@ class FrozenFeatures:
     validation: FeatureFile | None
 
     def training_batches(self, epoch: int) -> Iterator[Tensor]:
-        """Yield the features (n, …) of each batch of an epoch on the device, in the views that the plain way draws."""
+        """Return the features (n, …) of each batch of an epoch on the device, in the views that the plain way draws.
+
+        What is missing of them is computed at once: the network is copied for it, which must not happen while its
+        layers are changed for a step.
+        """
         order, name = self.training.order(epoch), self.training.settings.augmentation
         if name in EXACT_VIEWS:
             generator = torch.Generator().manual_seed(epoch_seed(self.training.settings.seed, epoch))
@@ -47,8 +51,8 @@ class FrozenFeatures:
         else:
             views = [np.full(len(positions), epoch % self.train.views) for positions in order]
         self._compute(self.train, self.training.train.images, np.concatenate(views), np.concatenate(order))
-        for positions, drawn in zip(order, views, strict=True):
-            yield self.train.read(drawn, positions).to(self.training.device)
+        pairs = zip(views, order, strict=True)
+        return (self.train.read(drawn, positions).to(self.training.device) for drawn, positions in pairs)
 
     def validation_logits(self) -> Tensor:
         """Return the logits of the validation images, (N, C) float64 on the CPU; leaves the head in evaluation mode."""
