@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 
 from model_aggregation.config import Settings
 from model_aggregation.continuation import goes_on, problems_of_run
 from model_aggregation.data.augmentation import PER_IMAGE, augment
+from model_aggregation.data.loading import image_source, plain_order
 from model_aggregation.data.parallel import usable_cores
 from model_aggregation.disk_space import STATE_COPIES, planned_files
 from model_aggregation.environment import make_fabric
@@ -19,6 +23,7 @@ from model_aggregation.models.build import Network, build_network
 from model_aggregation.models.float32_layers import float32_layers
 from model_aggregation.models.inference import copied_for_inference, example_images
 from model_aggregation.plan import Plan
+from model_aggregation.prediction import pixel_rule
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.run_images import cache_of, worker_count
 from model_aggregation.run_plan import RunPlan
@@ -30,11 +35,14 @@ from model_aggregation.training.measurement import Amount, amount_of, seconds_of
 CPU = torch.device("cpu")
 _IMAGES_TIMED = 8
 _IMAGES_CHANGED = 64  # draws differ in what they cost
+_FILES_READ = 16
 
 
 @dataclass(frozen=True)
 class Forecast:
     """What one run will cost: seconds without decoding, parameters, bytes of weights and state; and its files.
+
+    With a user's transforms the seconds hold reading the images, since that is done each time they are seen.
 
     ``arithmetic`` says how the network is computed on this machine.
 
@@ -56,7 +64,7 @@ class Forecast:
 
 
 def forecast(plan: Plan, *, count: Callable[[str, int, int], None] | None = None) -> list[Forecast]:
-    """Time a forward and a training step of each network, and its augmentation, and scale them to the plan.
+    """Time a forward and a training step of each network, and what is done to its images, and scale it to the plan.
 
     The networks are made with random weights: nothing is downloaded, and the arithmetic is the same. ``count`` is
     called with what is done, how much of it, and of how much.
@@ -74,7 +82,8 @@ def forecast(plan: Plan, *, count: Callable[[str, int, int], None] | None = None
 class Cost:
     """What a network costs: its size, seconds for one image, and how it is computed here.
 
-    ``change`` is what augmentation takes for one image, ``changed_beside`` whether it is done beside the computing.
+    ``change`` is what augmentation takes for one image, ``reading`` what it takes to read one that is not augmented
+    (nothing where images are decoded once), ``changed_beside`` whether both are done beside the computing.
     """
 
     parameters: int
@@ -84,11 +93,13 @@ class Cost:
     arithmetic: Arithmetic
     change: float
     changed_beside: bool
+    reading: float = 0.0
 
     def seconds_of(self, amount: Amount) -> float:
         """Return the seconds of so many images; what worker processes do beside a GPU takes no time of its own."""
         computing = amount.learnt * self.step + amount.looked_at * self.forward
-        changing = amount.changed * self.change
+        others = amount.learnt + amount.looked_at - amount.changed
+        changing = amount.changed * self.change + others * self.reading
         return max(computing, changing) if self.changed_beside else computing + changing
 
 
@@ -115,10 +126,15 @@ def _cost_of(plan: Plan, run: RunPlan) -> Cost:
     arithmetic = settle_arithmetic(network, run.settings, fabric.device, _amount(run), folder=folder)
     forward, step = _seconds_per_image(network, run, arithmetic, fabric.device)
     weights = sum(tensor.numel() * tensor.element_size() for tensor in network.module.state_dict().values())
-    workers = worker_count(run.settings) if run.settings.augmentation in PER_IMAGE else 0
-    change = seconds_of_change(network, run.settings) / max(1, min(workers, usable_cores()))
+    single = run.settings.augmentation in PER_IMAGE or run.settings.transforms is not None
+    workers = worker_count(run.settings) if single else 0
+    at_once = max(1, min(workers, usable_cores()))
+    if run.settings.transforms is None:
+        change, reading = seconds_of_change(network, run.settings), 0.0
+    else:
+        change, reading = seconds_of_transforms(run)
     beside = workers > 0 and fabric.device.type != "cpu"
-    return Cost(network.parameters, weights, forward, step, arithmetic, change, beside)
+    return Cost(network.parameters, weights, forward, step, arithmetic, change / at_once, beside, reading / at_once)
 
 
 def _amount(run: RunPlan) -> Amount:
@@ -175,8 +191,6 @@ def seconds_of_change(network: Network, settings: Settings) -> float:
     shape = (_IMAGES_CHANGED, rule.channels, rule.image_size, rule.image_size)
     images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     change = change_of_single_images(settings.augmentation)
-    if settings.transforms is not None:
-        return 0.0  # they belong to the decoding, which is not counted
 
     def draw() -> None:
         generator = torch.random.default_generator.manual_seed(0)  # the same draws in each pass
@@ -188,6 +202,30 @@ def seconds_of_change(network: Network, settings: Settings) -> float:
 
     with torch.random.fork_rng(devices=[]):
         return _timed(draw, CPU) / len(images)
+
+
+def seconds_of_transforms(run: RunPlan) -> tuple[float, float]:
+    """Return the seconds that one process takes to read an image and to transform it as the user's file says.
+
+    The first is for training images (``train``), the second for all others (``val``); a few files are timed.
+
+    Raises
+    ------
+    DataError
+        If a file cannot be transformed, or does not become a tensor (C, H, W).
+    """
+    images = pd.concat(run.splits().values())
+    some = images.iloc[np.unique(np.linspace(0, len(images) - 1, _FILES_READ).round().astype(int))]
+    rule = pixel_rule(run.preprocessing, run.settings)
+    source = image_source(some, None, rule, transforms=run.settings.transforms, workers=0)
+    order = plain_order(len(some), 1)
+
+    def read(training: bool) -> None:
+        for _ in source.batches(order, training=training, seed=0):
+            pass
+
+    train, val = (_timed(partial(read, training), CPU) / len(some) for training in (True, False))
+    return train, val
 
 
 def _timed(action: Any, device: torch.device) -> float:

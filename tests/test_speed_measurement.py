@@ -8,6 +8,8 @@ import sys
 
 import pytest
 import torch
+import yaml
+from command_line import magg  # noqa: F401
 from training_samples import Lab, continues_alike, same
 
 import model_aggregation as ma
@@ -22,6 +24,20 @@ from model_aggregation.training.measurement import Amount, amount_of, settle_ari
 
 CPU = torch.device("cpu")
 MUCH = Amount(learnt=100_000, looked_at=100_000)
+SLOW_TRANSFORMS = """
+import time
+import torch
+
+def slow(seconds):
+    def change(image):
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            pass
+        return torch.zeros(3, 32, 32)
+    return change
+
+train, val = slow(0.02), slow(0.005)
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -139,6 +155,33 @@ def test_the_cost_of_augmentation_is_timed_and_draws_nothing_of_the_run(augmenta
     changed = seconds_of_change(network, settings.model_copy(update={"augmentation": augmentation}))
     assert changed > seconds_of_change(network, settings.model_copy(update={"augmentation": "none"})) >= 0
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_reading_what_is_not_augmented_costs_time_too():
+    cost = Cost(1, 4, forward=0, step=0, arithmetic=Arithmetic(), change=0.5, changed_beside=False, reading=0.25)
+    assert cost.seconds_of(Amount(learnt=10, looked_at=8, changed=16)) == 16 * 0.5 + 2 * 0.25
+
+
+def test_the_forecast_counts_a_transforms_file(magg, tmp_path, two_classes):  # noqa: F811
+    """Each training image takes 20 ms of computing, each other one 5 ms."""
+    file, planned = tmp_path / "mine.py", tmp_path / "plan.json"
+    file.write_text(SLOW_TRANSFORMS, encoding="utf-8")
+    settings = {
+        "data": str(two_classes), "model": "timm:test_resnet", "pretrained": False, "image_size": 32, "epochs": 2,
+        "cache_folder": str(tmp_path / "cache"), "positive": "肺炎", "log_folder": str(tmp_path / "log"), "workers": 0,
+        "transforms": str(file),
+    }  # fmt: skip
+    (tmp_path / "s.yaml").write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
+    text = magg("plan", tmp_path / "s.yaml", "--json", planned)
+    assert "reading and mine.py counted" in text
+    plan = json.loads(planned.read_text("utf-8"))
+    counts = plan["images"]["splits.csv"]
+    train, val, test = (sum(each[name] for each in counts.values()) for name in ("train", "val", "test"))
+    assert plan["forecast"][0]["seconds"] >= 2 * train * 0.02 + (3 * val + test) * 0.005 - 0.1
+    file.write_text(SLOW_TRANSFORMS.replace("torch.zeros(3, 32, 32)", "image.size.no"), encoding="utf-8")
+    text = magg("plan", tmp_path / "s.yaml", expect=1)
+    assert "'train' in" in text
+    assert "AttributeError: 'tuple' object has no attribute 'no'" in text
 
 
 def test_a_run_records_what_was_settled_and_its_seeds_share_it(tmp_path, two_classes):

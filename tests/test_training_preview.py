@@ -99,12 +99,23 @@ def test_what_cannot_be_read_is_named_and_others_are_shown(photos, tmp_path):
         (root / "<b>dog&" / f"{number}.png").write_bytes(b"no image")
     sheet = sheet_of(root, images=4)
     assert [row.name for row in sheet.rows] == ["<b>dog&"] + ["猫 $1_{x}$"] * 3
-    assert any("cannot be read: 2 images" in note for note in sheet.notes)
+    assert any("Left out: 2 images." in note for note in sheet.notes)
     assert sum("its content is no image format" in note for note in sheet.notes) == 2
     for path in root.rglob("*.png"):
         path.write_bytes(b"")
-    with pytest.raises(DataError, match=r"None of the training images can be read:\n.*the file is empty"):
+    with pytest.raises(DataError, match=r"None of the training images can be shown:\n.*the file is empty"):
         sheet_of(root)
+
+
+def test_what_is_too_thin_to_be_cropped_is_named_and_others_are_shown(photos, tmp_path):
+    root = shutil.copytree(photos, tmp_path / "thin")
+    for number in (0, 2):
+        Image.new("L", (60_000 + number, 1)).save(root / "<b>dog&" / f"{number}.png")
+    sheet = sheet_of(root, images=4, resize="crop", image_size=224)
+    assert [row.name for row in sheet.rows] == ["<b>dog&"] + ["猫 $1_{x}$"] * 3
+    assert "Left out: 2 images." in sheet.notes
+    assert sum("too long and thin to be cropped" in note for note in sheet.notes) == 2
+    assert len(sheet_of(root, images=6, resize="squash").rows) == 6
 
 
 def test_a_sheet_of_fewer_rows_than_classes_says_so(photos):

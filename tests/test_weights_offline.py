@@ -59,6 +59,21 @@ def test_other_weights_of_the_same_network_are_not_taken_for_it(tmp_path):
         weights_in_folder(default, tmp_path / "missing")
 
 
+def test_weights_that_do_not_fit_are_told_in_a_line_and_listed_in_the_run(tmp_path, data):
+    state = dict(list(put(tmp_path, MODEL, "whole.safetensors").items())[::2])
+    save_file(state, tmp_path / "half.safetensors")
+    options = given(tmp_path, weights=str(tmp_path / "half.safetensors"))
+    run = ma.train(data, MODEL, name="refused", **options)
+    reason = run.folder.failure_reason()
+    assert "do not fit the network (--allow-partial-weights takes what fits):" in reason
+    assert reason.count("missing in the file") == 2
+    missing = int(reason.rpartition("… and ")[2].removesuffix(" more in error.txt")) + 2
+    assert missing > 20
+    assert run.folder.read_error().partition("\n\n")[0].count("missing in the file") == missing
+    run = ma.train(data, MODEL, name="taken", allow_partial_weights=True, **options)
+    assert f"half.safetensors (in part: {missing} tensors" in next(run.path.glob("*_status.txt")).read_text("utf-8")
+
+
 def test_training_offline_asks_no_network_and_uses_the_folder(tmp_path, data, no_network):
     state = put(tmp_path / "重み", MODEL, "test_resnet.r160_in1k.safetensors")
     options = given(tmp_path, offline=True, weights_dir=tmp_path / "重み", thaw_at=None)
@@ -69,6 +84,7 @@ def test_training_offline_asks_no_network_and_uses_the_folder(tmp_path, data, no
     assert body
     assert all(torch.equal(trained[name], state[name]) for name in body)  # frozen: as it came
     assert ma.train(data, MODEL, name="run", **options).state == "finished"
+    torch.manual_seed(99)  # other weights, whatever ran before
     put(tmp_path / "重み", MODEL, "test_resnet.r160_in1k.safetensors")
     with pytest.raises(ma.ModelAggregationError, match="content of the weights file has changed"):
         ma.train(data, MODEL, name="run", **options)

@@ -76,7 +76,10 @@ def plan_parts(plan: Plan, forecasts: list[Forecast]) -> Iterator[RenderableType
     yield from dict.fromkeys(f"{run.model}: {cost.arithmetic}" for run, cost in zip(plan.runs, forecasts, strict=True))
     yield from _augmentation_lines(plan.settings)
     total = sum(cost.seconds for cost in forecasts if cost.state != "finished")
-    yield f"About {duration(total)} on this machine for what is not finished, decoding not counted{_one_by_one(plan)}."
+    decoding = "decoding not counted"
+    if plan.settings.transforms is not None:
+        decoding = f"reading and {plan.settings.transforms.name} counted, as if its images had the sizes named above"
+    yield f"About {duration(total)} on this machine for what is not finished, {decoding}{_one_by_one(plan)}."
     yield from _file_lines(plan, forecasts[0])
     if any(cost.state == "name taken" for cost in forecasts):
         yield "Names are taken by results with other settings or data: magg run will refuse and list what differs."
@@ -132,7 +135,9 @@ def _counts_table(plan: Plan) -> Table:
 
 
 def _input_words(run: RunPlan) -> str:
-    return "as the transforms file makes it" if run.settings.transforms else run.preprocessing.in_words()
+    own = run.preprocessing
+    made = f"as the transforms file makes it (timed at {own.image_size}×{own.image_size}×{own.channels})"
+    return made if run.settings.transforms else own.in_words()
 
 
 def _epochs_words(run: RunPlan) -> str:

@@ -197,7 +197,13 @@ class _Files(torch.utils.data.Dataset[Tensor]):
             self._transform = load_transforms(self.images.transforms)[self.name]  # type: ignore[assignment]
         with _own_random_numbers(self.seed, position):
             image = open_image(Path(path), channels=rule.channels, rule=rule.reading)  # type: ignore[arg-type]
-            result = self._transform(image)  # type: ignore[misc]
+            try:
+                result = self._transform(image)  # type: ignore[misc]
+            except Exception as error:
+                raise DataError(
+                    f"transforms: '{self.name}' in {self.images.transforms} failed for {path}: "
+                    f"{type(error).__name__}: {error}"
+                ) from error
         if not isinstance(result, Tensor) or result.ndim != 3:
             raise DataError(
                 f"transforms: '{self.name}' in {self.images.transforms} must return a tensor (channels, height, "

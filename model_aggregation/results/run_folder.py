@@ -12,11 +12,13 @@ from typing import Any, Literal
 import pandas as pd
 import yaml
 
-from model_aggregation.errors import ModelAggregationError, ResultsError
+from model_aggregation.errors import ModelAggregationError, ResultsError, listed
 from model_aggregation.files import read_json, write_csv, write_json, write_text
 from model_aggregation.results import tables
 from model_aggregation.results.plot_settings import PlotSettings
 from model_aggregation.results.run_paths import RunPaths
+
+_FINDINGS_IN_A_LINE = 2
 
 RunState = Literal["finished", "failed", "interrupted"]
 
@@ -125,8 +127,10 @@ class RunFolder(RunPaths):
         write_json(self.environment_json, dict(environment))
 
     def write_error(self, error: BaseException) -> None:
-        """Write why the run failed: the reason in words, an empty line, the traceback."""
-        words = str(error) if isinstance(error, ModelAggregationError) else f"{type(error).__name__}: {error}"
+        """Write why the run failed: the reason in words with every single finding, an empty line, the traceback."""
+        words = f"{type(error).__name__}: {error}"
+        if isinstance(error, ModelAggregationError):
+            words = "\n".join([error.message, *listed(error.problems, len(error.problems))])
         self.write_failure(words, "".join(traceback.format_exception(error)))
 
     def write_failure(self, reason: str, details: str) -> None:
@@ -200,10 +204,13 @@ class RunFolder(RunPaths):
         return tables.read_text(self.error_txt)
 
     def failure_reason(self) -> str | None:
-        """Return why the run failed, in one line, or None when it did not."""
+        """Return why the run failed, in one line with its first findings, or None when it did not."""
         if not self.failed:
             return None
-        return " ".join(line.strip() for line in self.read_error().partition("\n\n")[0].splitlines())
+        lines = self.read_error().partition("\n\n")[0].splitlines()
+        others = [number for number, line in enumerate(lines) if line.startswith("  - ")][_FINDINGS_IN_A_LINE:]
+        words = [line.strip() for number, line in enumerate(lines) if number not in others]
+        return " ".join([*words, *([f"… and {len(others)} more in error.txt"] if others else [])])
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -49,6 +49,13 @@ class Progress:
     ended_early: str | None = None
     cut_short: str | None = None
 
+    def add(self, images: int, *, passes: int, seconds: float) -> None:
+        """Add an epoch: the images learnt, and how many passes through the whole network each of them took."""
+        self.images_seen += images
+        if passes:
+            self.passes += passes * images
+            self.pass_seconds += seconds
+
 
 class Checkpoints:
     """The stored states of one training. Of several ranks, rank 0 writes and reads, and tells the others.

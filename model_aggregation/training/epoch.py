@@ -98,10 +98,7 @@ def train_epoch(
                 break
     with_buffers_of_the_first(network.module, training.fabric)
     loss_sum, right_sum = meter.sums()
-    progress.images_seen += meter.seen
-    if features is None:
-        progress.passes += meter.seen * (1 if frozen else 3)
-        progress.pass_seconds += meter.seconds
+    progress.add(meter.seen, passes=0 if features else 1 if frozen else 3, seconds=meter.seconds)
     return {
         "epoch": epoch,
         "train_loss": loss_sum / meter.seen,

@@ -41,8 +41,8 @@ class FrozenFeatures:
     def training_batches(self, epoch: int) -> Iterator[Tensor]:
         """Return the features (n, …) of each batch of an epoch on the device, in the views that the plain way draws.
 
-        What is missing is computed at once, before the layers of the network are changed for a step. Where the time is
-        over before all is there, these are the batches of the first steps.
+        What is missing is computed at once: the network is copied for it, which must not happen while its layers are
+        changed for a step. Where the time is over before all is there, these are the batches of the first steps.
         """
         order, name = self.training.order(epoch), self.training.settings.augmentation
         if name in EXACT_VIEWS:

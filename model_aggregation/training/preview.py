@@ -11,8 +11,9 @@ from torch import Tensor
 
 from model_aggregation.config import Settings
 from model_aggregation.data.augmentation import augment
-from model_aggregation.data.decoding import ReadingRule, open_image, reading_rule
+from model_aggregation.data.decoding import open_image, reading_rule
 from model_aggregation.data.loading import ImageSource, image_source
+from model_aggregation.data.pixels import PixelRule, decode_to_rule
 from model_aggregation.data.scan import Layout, scan
 from model_aggregation.errors import DataError, SettingsError, listed
 from model_aggregation.models.build import preprocessing_for
@@ -24,7 +25,7 @@ from model_aggregation.training.job import epoch_seed
 from model_aggregation.training.mixing import Mixing
 
 _LARGEST_ORIGINAL_PX = 512
-_MOST_NAMED = 5  # images that cannot be read
+_MOST_NAMED = 5  # images that cannot be shown
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,12 @@ def preview(settings: Settings, rule: PreviewRule) -> ContactSheet:
     model = find_models([str(settings.model)], settings.source)[0]
     preprocessing = preprocessing_for(model, settings)
     table = scan(settings.data, layout=rule.layout)
-    reading = reading_rule(settings.window, settings.max_pixels)
-    chosen, originals, unreadable = _chosen(table.frame, rule.images, settings, reading)
+    pixel_rule = replace(preprocessing.pixel_rule(), reading=reading_rule(settings.window, settings.max_pixels))
+    chosen, originals, unreadable = _chosen(table.frame, rule.images, settings, pixel_rule)
     source = image_source(
         chosen,
         None,
-        replace(preprocessing.pixel_rule(), reading=reading),
+        pixel_rule,
         transforms=settings.transforms,
         change=change_of_single_images(settings.augmentation) if settings.transforms is None else None,
         workers=0,
@@ -74,10 +75,10 @@ def preview(settings: Settings, rule: PreviewRule) -> ContactSheet:
 
 
 def _chosen(
-    frame: pd.DataFrame, images: int, settings: Settings, reading: ReadingRule
+    frame: pd.DataFrame, images: int, settings: Settings, rule: PixelRule
 ) -> tuple[pd.DataFrame, list[Picture], list[str]]:
     """Return images that may be trained on, of all classes in turn, drawn by the seed; as they are in their files; and
-    what is wrong with those that came before them and cannot be read.
+    what is wrong with those that came before them and cannot be shown.
     """
     usable = frame[frame["split"].isin(["", "train"])]
     if usable.empty:
@@ -86,27 +87,32 @@ def _chosen(
     turn = drawn.groupby("label").cumcount()
     ordered = drawn.assign(turn=turn).sort_values(["turn", "label"])
     unreadable: list[str] = []
-    readable = _readable(ordered["path"], settings.channels, reading, unreadable)
+    readable = _readable(ordered["path"], rule, settings.transforms is None, unreadable)
     found = dict(islice(readable, images))
     if not found:
-        raise DataError("None of the training images can be read:", unreadable)
+        raise DataError("None of the training images can be shown:", unreadable)
     chosen = ordered[ordered["path"].isin(found)].sort_values(["label", "turn"])
     return chosen, [found[path] for path in chosen["path"]], unreadable
 
 
 def _readable(
-    paths: Iterable[str], channels: int, reading: ReadingRule, unreadable: list[str]
+    paths: Iterable[str], rule: PixelRule, made_square: bool, unreadable: list[str]
 ) -> Iterator[tuple[str, Picture]]:
-    """Yield the images that can be read as they are; why others cannot goes to ``unreadable``."""
+    """Yield the images that can be read, as they are; why others cannot goes to ``unreadable``.
+
+    Where they are ``made_square`` by the rule, those that are too long and thin for it are no images to show either.
+    """
     for path in paths:
         try:
-            image = open_image(path, channels=channels, rule=reading)  # type: ignore[arg-type]
+            image = open_image(path, channels=rule.channels, rule=rule.reading)  # type: ignore[arg-type]
+            if made_square:
+                decode_to_rule(path, rule)
         except DataError as error:
             unreadable.append(str(error))
             continue
         caption = f"{image.width}×{image.height}"
         image.thumbnail((_LARGEST_ORIGINAL_PX, _LARGEST_ORIGINAL_PX))
-        yield path, Picture(np.asarray(image).reshape(image.height, image.width, channels), caption)
+        yield path, Picture(np.asarray(image).reshape(image.height, image.width, rule.channels), caption)
 
 
 def _version(source: ImageSource, labels: pd.Series, settings: Settings, epoch: int) -> list[Picture]:
@@ -154,5 +160,5 @@ def _notes(settings: Settings, classes: tuple[str, ...], chosen: pd.DataFrame, u
     window = f"Window {settings.window}. " if settings.window else ""
     yield f"{some}{window}Seed {settings.seed}."
     if unreadable:
-        yield f"Left out, since they cannot be read: {len(unreadable)} images."
+        yield f"Left out: {len(unreadable)} image{'s' * (len(unreadable) > 1)}."
         yield from listed(unreadable, _MOST_NAMED)
