@@ -11,7 +11,7 @@ from conftest import write_image
 from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
 from test_reporting_runs import image_table, make_run
-from viewer_browser import chromium, new_page, running_viewer, shown  # noqa: F401
+from viewer_browser import choose, chromium, new_page, running_viewer, shown  # noqa: F401
 
 from model_aggregation.analysis.groups import write_tables
 from model_aggregation.errors import ResultsError
@@ -202,14 +202,12 @@ def test_runs_and_kinds_are_chosen_and_stand_in_the_address(new_page, address, l
     page = new_page()
     shown(page, address + link("compare", GROUP, runs="g_a"))
     page.wait_for_selector("#compare-differences:has-text('Choose two or more models')")
-    page.click("#compare-runs")
-    page.locator("[role=option]", has_text="timm:c").click()
+    choose(page, "#compare-runs", "timm:c")
     page.wait_for_selector("#compare-agreement .two-by-two")
     page.click("h1")  # closes the list
     page.wait_for_selector("[role=option]:has-text('timm:z')", state="hidden")
     assert "runs=g_a,g_c" in unquote(page.url)
-    page.locator("#compare-show").click()
-    page.locator("[role=option]", has_text="only timm:c is right").click()
+    choose(page, "#compare-show", "only timm:c is right")
     only = int((right_of(log, "g_c") & ~right_of(log, "g_a")).sum())
     page.wait_for_selector(f"#compare-images:has-text('{only} of 40 test images')")
     page.wait_for_url(f"**show={quote('right:g_c', safe='')}*")

@@ -102,3 +102,18 @@ def shown(page, address: str) -> None:
     """Open an address and wait until its page is there."""
     page.goto(address)
     page.wait_for_selector("#page > *")
+
+
+def choose(page, select: str, text: str) -> None:
+    """Open a list and choose from it; a list that closes because its entries were just renewed is opened again."""
+    from playwright.sync_api import TimeoutError as NotInTime
+
+    option = page.locator("[role=option]", has_text=text)
+    for _ in range(5):
+        page.click(select)
+        try:
+            option.click(timeout=4000)
+            return
+        except NotInTime:
+            continue
+    raise AssertionError(f"{select} never showed an entry with {text!r} that could be chosen")
