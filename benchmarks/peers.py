@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-import baseline
-from baseline import Clock, measure, plain_network, write_images, write_weights
+from baseline import auc_of, measure
+from plain_loop import Clock, plain_network, write_images, write_weights
 
 PEERS = ("timm", "timm best", "fastai")
 
@@ -43,7 +43,7 @@ def ours(task: dict[str, Any]) -> dict[str, float]:
             validation=False, quiet=True, log_folder=folder / "log", cache_folder=folder, allow_duplicates=True,
             workers=task["threads"],
         )  # fmt: skip
-    return clock.result([baseline.auc_of(run)])
+    return clock.result([auc_of(run)])
 
 
 def timm_side(task: dict[str, Any]) -> dict[str, float]:
