@@ -29,28 +29,61 @@ def start_server() -> None:
     """Start the server that runs are forked from, if there is none yet; its imports go on beside what follows."""
     if not _FORKS:
         return
-    from multiprocessing import forkserver, resource_tracker
+    from multiprocessing import forkserver
 
     calm_idle_threads()
-    resource_tracker.ensure_running()  # here, because it lets through the signal that is held back below
     forkserver.set_forkserver_preload([PRELOADED])
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C must not break its imports
-    try:
-        with without_main():
-            forkserver.ensure_running()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    with starting_processes():
+        forkserver.ensure_running()
 
 
 @contextmanager
-def without_main() -> Iterator[None]:
-    """Hide the user's script from processes that are started in the block: they would import and so repeat it."""
+def starting_processes() -> Iterator[None]:
+    """Start processes in the block whole: not with the user's script, and not half.
+
+    They would import the script and so repeat it. Ctrl-C and the system's request to end reach this process after
+    the block, and Ctrl-C does not reach the new ones while they import.
+    """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
-        yield
+        with _signals_later():
+            yield
     finally:
         sys.modules["__main__"] = main
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    if current_thread() is not main_thread():  # no signal disturbs another one
+        yield
+        return
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda came_now, _: came.append(came_now)) for number in numbers]
+    try:
+        with _hidden_from_children():
+            yield
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+        for first in came[:1]:
+            signal.raise_signal(first)
+
+
+@contextmanager
+def _hidden_from_children() -> Iterator[None]:
+    if not hasattr(signal, "pthread_sigmask"):  # as on Windows
+        yield
+        return
+    from multiprocessing import resource_tracker
+
+    resource_tracker.ensure_running()  # before, because its start lets the signal through
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # what is held back is so in children too
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextmanager
@@ -66,8 +99,9 @@ def stopped_by_signals() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def end_with_parent() -> None:
-    """End this process when the one that started it is gone, killed perhaps."""
+def obey_parent() -> None:
+    """Leave Ctrl-C to the process that started this one, and end when that one is gone, killed perhaps."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         Thread(target=_await_end, args=(parent.sentinel,), daemon=True).start()

@@ -165,7 +165,7 @@ def test_a_stop_before_the_first_run_says_how_to_go_on(project, number):
     wait_for((project / "cache" / "inspections.sqlite3").exists)  # the images are about to be read
     os.killpg(process.pid, number) if number == signal.SIGINT else process.send_signal(number)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, output
+    assert process.returncode in (130, -signal.SIGINT), output  # a shell says 130 to both; Python may choose
     assert "Stopped while no run went on. What was done is stored; give the same command again" in output
     assert "Traceback" not in output
     assert not (project / "log" / "run").exists()

@@ -13,7 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from typing import TypeVar
 
-from model_aggregation.processes import end_with_parent, without_main
+from model_aggregation.processes import obey_parent, starting_processes
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -59,7 +59,7 @@ def map_files(
     while done < len(tasks):
         try:
             with _processes(workers) as pool:
-                with without_main():
+                with starting_processes():
                     results = pool.map(function, tasks[done:], chunksize=chunksize)
                 for result in results:
                     yield result
@@ -85,7 +85,7 @@ def map_alone(
             return
         for task in tasks:
             try:
-                with without_main():
+                with starting_processes():
                     waiting = pool.submit(function, task)
                 result = waiting.result()
             except BrokenProcessPool:
@@ -96,7 +96,7 @@ def map_alone(
 
 def _is_alive(pool: ProcessPoolExecutor) -> bool:
     try:
-        with without_main():
+        with starting_processes():
             waiting = pool.submit(os.getpid)
         waiting.result()
     except BrokenProcessPool:
@@ -106,7 +106,7 @@ def _is_alive(pool: ProcessPoolExecutor) -> bool:
 
 def _processes(count: int) -> ProcessPoolExecutor:
     """Return worker processes that end with this one."""
-    return ProcessPoolExecutor(count, mp_context=_CONTEXT, initializer=end_with_parent)
+    return ProcessPoolExecutor(count, mp_context=_CONTEXT, initializer=obey_parent)
 
 
 def usable_cores() -> int:

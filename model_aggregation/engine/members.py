@@ -12,7 +12,7 @@ from model_aggregation.engine.deaths import meaning_of
 from model_aggregation.engine.places import Place
 from model_aggregation.engine.task import Task
 from model_aggregation.engine.worker import Order, Trouble, main
-from model_aggregation.processes import process_context, without_main
+from model_aggregation.processes import process_context, starting_processes
 from model_aggregation.ranks import Seat
 from model_aggregation.run_plan import PoolPlan
 
@@ -30,7 +30,7 @@ class Member:
         context = process_context()
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=main, args=(theirs, order), name=order.task.item.run_name)
-        with without_main(), theirs:
+        with starting_processes(), theirs:
             self.process.start()
 
     def heard(self) -> Iterator[tuple[str, Any]]:
