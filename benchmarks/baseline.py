@@ -128,12 +128,12 @@ def decode(task: dict[str, Any], given: dict[str, Any], clock: Clock) -> dict[st
 # --- images, weights, and the comparison -----------------------------------------------------------------
 
 
-def measure(side: str, task: dict[str, Any], *, script: str = __file__) -> dict[str, float]:
+def measure(side: str, task: dict[str, Any], *, script: str = __file__, python: str | None = None) -> dict[str, float]:
     """Do one phase of one side in a process of its own."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(task["threads"]), "PYTHONUTF8": "1"}
     if side == "ours":
         environment["GOMP_SPINCOUNT"] = "1000"  # as the command line sets it
-    words = [sys.executable, script, "--side", side, "--task", json.dumps(task)]
+    words = [python or sys.executable, script, "--side", side, "--task", json.dumps(task)]
     result = subprocess.run(words, env=environment, capture_output=True, text=True, encoding="utf-8", check=False)
     if result.returncode:
         raise SystemExit(result.stdout + result.stderr)

@@ -1,15 +1,21 @@
-"""Ours against what others offer, same images, model, weights, epochs and batch: timm's loop and fastai.
+"""Ours against what others offer, same images, model, weights, epochs and batch: timm's loop, fastai and AutoGluon.
 
     python benchmarks/peers.py [--model resnet18] [--epochs 2] [--train 128] [--test 64] [--rounds 3] [--threads 1]
-                               [--peers timm "timm best" fastai] [--json FILE]
+                               [--peers timm "timm best" fastai autogluon] [--python PEER=PROGRAM …] [--json FILE]
 
 Every side fine-tunes the whole network for the same epochs from the same weights and then predicts the test images;
-the time holds both, and reading the images. Ours: ``freeze: false``, flips, its defaults otherwise.
+the time holds both, and reading the images. Ours: ``freeze: false``, flips, its defaults otherwise, two processes that
+read, as timm's loader and AutoGluon's have.
 
 timm        a loop over timm's own parts as its documentation describes them: create_dataset, create_loader with its
             default augmentation, create_optimizer_v2, create_scheduler_v2, float32, two workers
 timm best   the same with channels-last and bfloat16 autocast
 fastai      Learner.fit on ImageDataLoaders with its defaults (needs fastai: pip install fastai)
+autogluon   MultiModalPredictor.fit and predict_proba with its defaults (needs autogluon.multimodal); its defaults hold
+            back part of the training images, validate twice in an epoch and average the best states
+
+``--python autogluon=ENVIRONMENT/bin/python`` lets a peer run in an environment of its own with the same torch;
+AutoGluon needs that, because it wants an older timm.
 
 Images are those of baseline.py. Each side runs in a process of its own, in turn; ratios are medians of the rounds.
 """
@@ -26,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from baseline import auc_of, measure
 from plain_loop import Clock, plain_network, write_images, write_weights
 
-PEERS = ("timm", "timm best", "fastai")
+PEERS = ("timm", "timm best", "fastai", "autogluon")
 
 
 def ours(task: dict[str, Any]) -> dict[str, float]:
@@ -41,7 +47,7 @@ def ours(task: dict[str, Any]) -> dict[str, float]:
             positive="odd", batch_size=task["batch"], optimizer="adam", learning_rate=1e-4, schedule="constant",
             warmup_epochs=0, drop_last=True, normalize="half", image_size=224, augmentation="flips",
             validation=False, quiet=True, log_folder=folder / "log", cache_folder=folder, allow_duplicates=True,
-            workers=task["threads"],
+            workers=2,
         )  # fmt: skip
     return clock.result([auc_of(run)])
 
@@ -117,7 +123,43 @@ def fastai_side(task: dict[str, Any]) -> dict[str, float]:
     return clock.result([float(roc_auc_score(truth.tolist(), scores[:, 1].tolist()))])
 
 
-SIDES = {"ours": ours, "timm": timm_side, "timm best": timm_side, "fastai": fastai_side}
+def autogluon_side(task: dict[str, Any]) -> dict[str, float]:
+    """Train and test with AutoGluon's defaults; weights lie in a folder as it wants them."""
+    import pandas as pd
+    import torch
+
+    from model_aggregation.models.imports import timm_library
+
+    timm = timm_library()
+    from autogluon.multimodal import MultiModalPredictor
+    from sklearn.metrics import roc_auc_score
+
+    folder = Path(tempfile.mkdtemp(dir=task["folder"]))
+    body = timm.create_model(task["model"], num_classes=0)
+    weights = torch.load(task["weights"], weights_only=True)
+    (folder / "weights").mkdir()
+    torch.save({name: weights[name] for name in body.state_dict()}, folder / "weights" / "pytorch_model.bin")
+    about = {"architecture": task["model"], "num_features": body.num_features, "pretrained_cfg": body.pretrained_cfg}
+    (folder / "weights" / "config.json").write_text(json.dumps(about), encoding="utf-8")
+    tables = {}
+    for split in ("train", "test"):
+        paths = sorted((Path(task["data"]) / split).glob("*/*"))
+        rows = [(str(path), int(path.parent.name == "odd")) for path in paths]
+        tables[split] = pd.DataFrame(rows, columns=["image", "label"])
+    chosen = {
+        "model.names": ["timm_image"], "model.timm_image.checkpoint_name": str(folder / "weights"),
+        "optim.max_epochs": task["epochs"], "optim.lr": 1e-4, "env.num_gpus": 0, "env.batch_size": task["batch"],
+        "env.per_gpu_batch_size": task["batch"],
+    }  # fmt: skip
+    clock = Clock()
+    with clock.running():
+        predictor = MultiModalPredictor(label="label", path=str(folder / "model"), verbosity=0)
+        predictor.fit(tables["train"], hyperparameters=chosen, seed=0)
+        scores = predictor.predict_proba(tables["test"])
+    return clock.result([float(roc_auc_score(tables["test"]["label"], scores[1]))])
+
+
+SIDES = {"ours": ours, "timm": timm_side, "timm best": timm_side, "fastai": fastai_side, "autogluon": autogluon_side}
 
 
 def main() -> None:
@@ -127,6 +169,7 @@ def main() -> None:
     parser.add_argument("--peers", nargs="+", default=list(PEERS[:2]), choices=PEERS)
     for name, default in (("rounds", 3), ("threads", 1), ("train", 128), ("test", 64), ("batch", 16), ("epochs", 2)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--python", nargs="*", default=[], metavar="PEER=PROGRAM")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
     parser.add_argument("--task", help=argparse.SUPPRESS)
@@ -141,17 +184,19 @@ def main() -> None:
             **{name: getattr(given, name) for name in ("model", "threads", "batch", "epochs")},
             "folder": str(folder), "data": str(data), "weights": str(write_weights(folder, given.model, data)),
         }  # fmt: skip
-        rows = [compare(task, peer, given.rounds) for peer in given.peers]
+        pythons = dict(pair.split("=", 1) for pair in given.python)
+        rows = [compare(task, peer, given.rounds, pythons.get(peer)) for peer in given.peers]
     if given.json:
         given.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
-def compare(task: dict[str, Any], peer: str, rounds: int) -> dict[str, Any]:
+def compare(task: dict[str, Any], peer: str, rounds: int, python: str | None) -> dict[str, Any]:
     """Measure a peer and ours in turn, print and return the medians."""
     taken: dict[str, list[dict[str, float]]] = {peer: [], "ours": []}
     for _ in range(rounds):
         for side, values in taken.items():
-            values.append(measure(side, {**task, "peer": side}, script=__file__))
+            program = python if side == peer else None
+            values.append(measure(side, {**task, "peer": side}, script=__file__, python=program))
     row: dict[str, Any] = {"peer": peer}
     for kind in ("wall", "cpu"):
         ratios = [other[kind] / own[kind] for other, own in zip(taken[peer], taken["ours"], strict=True)]
