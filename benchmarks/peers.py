@@ -36,8 +36,9 @@ PEERS = ("timm", "timm best", "fastai", "autogluon")
 
 
 def ours(task: dict[str, Any]) -> dict[str, float]:
-    """Train and test with the program."""
+    """Train and test with the program, in this process."""
     import model_aggregation as ma
+    import model_aggregation.engine  # imports do not count on any side
 
     clock = Clock()
     folder = Path(tempfile.mkdtemp(dir=task["folder"]))
@@ -47,7 +48,7 @@ def ours(task: dict[str, Any]) -> dict[str, float]:
             positive="odd", batch_size=task["batch"], optimizer="adam", learning_rate=1e-4, schedule="constant",
             warmup_epochs=0, drop_last=True, normalize="half", image_size=224, augmentation="flips",
             validation=False, quiet=True, log_folder=folder / "log", cache_folder=folder, allow_duplicates=True,
-            workers=2,
+            workers=2, jobs=0,
         )  # fmt: skip
     return clock.result([auc_of(run)])
 
