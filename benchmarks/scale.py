@@ -3,9 +3,10 @@
     python benchmarks/scale.py [--images 1000 4000 16000] [--models 1 2 4] [--epochs 1 2 4] [--size 32] [--json FILE]
 
 One number varies at a time, the others stay at the first of their list. Each comparison runs in a process of its own,
-on noisy digits (PNG), with timm's test_resnet from random weights. ``anonymous`` is the largest memory that is not a
-mapped file (Linux: RssAnon, sampled), of the process that trains; ``store`` is the second run, with images decoded
-before. The slope is that of a line through all points of a row.
+on noisy digits (PNG), with timm's test_resnet from random weights; all models in that same process (``jobs: 0``), so
+that memory and CPU time are those of everything but the processes that read. ``anonymous`` is the largest memory that
+is not a mapped file (Linux: RssAnon, sampled); ``full`` is the second run, with images decoded and looked at before.
+The slope is that of a line through the second runs of a row.
 """
 
 import argparse
@@ -57,6 +58,7 @@ class AnonymousMemory(threading.Thread):
 def one_side(task: dict[str, Any]) -> dict[str, float]:
     """Run one comparison and return its wall and CPU seconds and its largest anonymous memory."""
     import model_aggregation as ma
+    import model_aggregation.engine  # imports do not count
 
     memory = AnonymousMemory()
     memory.start()
@@ -65,7 +67,7 @@ def one_side(task: dict[str, Any]) -> dict[str, float]:
     ma.compare(
         task["data"], names, epochs=task["epochs"], image_size=task["size"], positive="odd", pretrained=False,
         name="scale", quiet=True, tensorboard=False, log_folder=task["log"], cache_folder=task["cache"],
-        batch_size=64, precision="32", memory_format="contiguous", workers=1,
+        batch_size=64, precision="32", memory_format="contiguous", workers=1, jobs=0,
     )  # fmt: skip
     memory.stopped = True
     memory.join()

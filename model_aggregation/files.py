@@ -111,7 +111,8 @@ def read_json(path: Path) -> Any:
 
 def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a table as CSV: UTF-8, LF, quoted where needed, floats as the shortest text that reads back equal."""
-    write_text(path, csv_text(table))
+    with whole_or_absent(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n", encoding="utf-8")
 
 
 def csv_text(table: pd.DataFrame) -> str:

@@ -116,7 +116,8 @@ def test_look_alikes_agree_with_every_pair_compared(tmp_path: Path) -> None:
         mixed.save(path)
     table = inspect(scan(tmp_path), appearance=True)
     rows = table.frame
-    thumbnails = [np.frombuffer(data, dtype=np.uint8).reshape(32, 32) for data in rows["look_thumbnail"]]
+    assert table.thumbnails is not None
+    thumbnails = list(table.thumbnails[rows["look_thumbnail"].to_numpy(dtype=int)])
     small = [np.rint(resized(thumbnail, 16)).ravel() for thumbnail in thumbnails]
     vectors = (small - np.mean(small, 1, keepdims=True)) / np.std(small, 1, keepdims=True)
     shared = np.linalg.svd(vectors)[2][0]

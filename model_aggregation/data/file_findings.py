@@ -1,9 +1,9 @@
 """What stands against single files: what they hold, how they are stored, and what was left aside."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
-from pathlib import PurePath
 
 import pandas as pd
 from PIL import Image
@@ -98,7 +98,8 @@ def _wrong_suffix(rows: pd.DataFrame) -> pd.Series:
 
 
 def _contradicts(name: str, content: str) -> bool:
-    meant = _formats_by_suffix().get(PurePath(name).suffix.lower())
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path would keep each name for good
+    meant = _formats_by_suffix().get(suffix)
     return meant is not None and meant != _SAME_FORMAT.get(content, content)
 
 

@@ -15,7 +15,7 @@ SYSTEM_NAMES = frozenset(
 _WINDOWS_JUNCTION = 0xA0000003
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FoundFile:
     """A file: the names from the root down (as on disk) and its absolute path."""
 

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from model_aggregation import files
@@ -47,17 +48,21 @@ class ImageTable:
         the file); ``pixel_hash`` (SHA-256 of size and RGB pixels); ``value_range`` (largest minus smallest
         8-bit value, of the channel where it is widest); ``exif_orientation`` (1 to 8);
         ``dicom_patient`` (the patient id of a DICOM file); ``remark`` (what Pillow warned of); ``error``. If
-        asked for, also ``APPEARANCE_COLUMNS``, and ``look_alike``: a number that near duplicates share.
+        asked for, also ``APPEARANCE_COLUMNS`` (``look_thumbnail`` is the place in ``thumbnails``), and
+        ``look_alike``: a number that near duplicates share.
     classes
         All class names, sorted; a class folder without images is among them.
     ignored
         Files and folders that were left aside, each as ``relative path: why``.
+    thumbnails
+        After an inspection of the appearance: (N, 32, 32) uint8, a mapped file.
     """
 
     root: Path
     frame: pd.DataFrame
     classes: tuple[str, ...]
     ignored: tuple[str, ...] = ()
+    thumbnails: np.ndarray | None = None
 
     @property
     def presplit(self) -> bool:
@@ -116,7 +121,8 @@ class ImageTable:
 
     def without_appearance(self) -> "ImageTable":
         """Return the same images without ``APPEARANCE_COLUMNS``, which nothing needs once near duplicates are known."""
-        return replace(self, frame=self.frame.drop(columns=list(APPEARANCE_COLUMNS), errors="ignore"))
+        frame = self.frame.drop(columns=list(APPEARANCE_COLUMNS), errors="ignore")
+        return replace(self, frame=frame, thumbnails=None)
 
     def fingerprint(self) -> str:
         """Return a SHA-256 that changes when an image, a name, a label, a split or a group changes.

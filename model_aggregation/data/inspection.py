@@ -1,6 +1,5 @@
 """Reading every file once before anything is trained: what is in it, and what stands against using it."""
 
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -8,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import PIL
 
@@ -20,13 +20,16 @@ from model_aggregation.data.image_cache import default_cache_folder
 from model_aggregation.data.image_table import INSPECTION_COLUMNS, ImageTable
 from model_aggregation.data.inspection_cache import FileState, InspectionCache, file_state
 from model_aggregation.data.parallel import map_files
+from model_aggregation.data.thumbnails import ThumbnailFile, slices
 
 __all__ = ["Finding", "check", "default_cache", "describe_file", "inspect", "list_findings"]
 
 _FORMAT = 2  # of the records in the cache: another number, and every file is read again
 _FILES_PER_TASK = 32
-_FILES_PER_WRITE = 1000
-_NUMBERS = tuple(name for name in APPEARANCE_COLUMNS if name != "look_thumbnail")
+_FILES_AT_ONCE = 1000
+_THUMBNAIL = "look_thumbnail"
+_TYPES: dict[str, Any] = {"readable": bool} | dict.fromkeys((*RECORD_NUMBERS, _THUMBNAIL), "Int64")
+_TYPES |= dict.fromkeys((name for name in APPEARANCE_COLUMNS if name != _THUMBNAIL), "float64")
 
 
 def inspect(
@@ -55,19 +58,53 @@ def inspect(
     appearance
         Fill ``APPEARANCE_COLUMNS`` too.
     """
-    wanted = (*INSPECTION_COLUMNS, *(APPEARANCE_COLUMNS if appearance else ()))
     paths = table.frame["path"].tolist()
     files_in_all = len(set(paths))
-    rows: dict[str, tuple[Any, ...]] = {}
-    for path, record in _records(paths, workers=workers, cache=cache, rule=rule):
-        rows[path] = tuple(_shared(record[name]) for name in wanted)
-        if progress is not None:
-            progress(len(rows), files_in_all)
-    columns = pd.DataFrame([rows[path] for path in paths], columns=list(wanted), index=table.frame.index)
-    types = dict.fromkeys(RECORD_NUMBERS, "Int64") | dict.fromkeys(set(_NUMBERS) & set(wanted), "float64")
-    columns = columns.astype(types | {"readable": bool})
+    wanted = (*INSPECTION_COLUMNS, *(APPEARANCE_COLUMNS if appearance else ()))
+    with ThumbnailFile() as file:
+        described = _Described(wanted, file)
+        for path, record in _records(paths, workers=workers, cache=cache, rule=rule):
+            described.add(path, record)
+            if progress is not None:
+                progress(len(described), files_in_all)
+        thumbnails = file.mapped() if appearance else None
+    columns = described.table(paths).set_axis(table.frame.index)
     plain = table.frame.drop(columns=[*INSPECTION_COLUMNS, *APPEARANCE_COLUMNS], errors="ignore")
-    return _with_patients(replace(table, frame=pd.concat([plain, columns], axis=1)))
+    return _with_patients(replace(table, frame=pd.concat([plain, columns], axis=1), thumbnails=thumbnails))
+
+
+class _Described:
+    """The records of files as columns: after each thousand they leave the form of Python's objects, which is large."""
+
+    def __init__(self, wanted: tuple[str, ...], thumbnails: ThumbnailFile) -> None:
+        self._wanted, self._thumbnails = wanted, thumbnails
+        self._types = {name: kind for name, kind in _TYPES.items() if name in wanted}
+        self._places: dict[str, int] = {}
+        self._rows: list[tuple[Any, ...]] = []
+        self._parts: list[pd.DataFrame] = []
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def add(self, path: str, record: dict[str, Any]) -> None:
+        """Take the record of a file."""
+        if _THUMBNAIL in self._wanted and record[_THUMBNAIL] is not None:
+            record = record | {_THUMBNAIL: self._thumbnails.add(record[_THUMBNAIL])}
+        self._places[path] = len(self._places)
+        self._rows.append(tuple(record[name] for name in self._wanted))
+        if len(self._rows) == _FILES_AT_ONCE:
+            self._pack()
+
+    def _pack(self) -> None:
+        self._parts.append(pd.DataFrame(self._rows, columns=list(self._wanted)).astype(self._types))
+        self._rows = []
+
+    def table(self, paths: list[str]) -> pd.DataFrame:
+        """Return a row for each path."""
+        if self._rows or not self._parts:
+            self._pack()
+        places = np.fromiter((self._places[path] for path in paths), dtype=np.int64, count=len(paths))
+        return pd.concat(self._parts, ignore_index=True).take(places)
 
 
 def _records(
@@ -76,28 +113,33 @@ def _records(
     """Yield the record of each path once: first those that are known, then those read now."""
     with ExitStack() as stack:
         store = stack.enter_context(cache.opened(_rule_text(rule))) if cache is not None else None
-        states = {path: state for path in paths if (state := file_state(path))} if store is not None else {}
-        known: set[str] = set()
-        for path, record in store.known(states) if store is not None else ():
-            known.add(path)
-            yield path, record
-        unknown = [path for path in dict.fromkeys(paths) if path not in known]
+        unknown: dict[str, FileState | None] = {}
+        different = list(dict.fromkeys(paths))
+        for part in slices(len(different), _FILES_AT_ONCE):
+            states: dict[str, FileState | None] = dict.fromkeys(different[part])
+            if store is not None:
+                states = {path: file_state(path) for path in states}
+                for path, record in store.known({path: state for path, state in states.items() if state}):
+                    del states[path]
+                    yield path, record
+            unknown |= states
         describe = partial(describe_file, rule=rule)
         fresh: list[tuple[str, FileState, dict[str, Any]]] = []
         try:
             described = map_files(
                 describe,
-                unknown,
-                files=len(set(paths)),  # a file that kills is never known: where it did, it is read in processes again
+                list(unknown),
+                files=len(different),  # a file that kills is never known: where it did, it is read in processes again
                 workers=workers,
                 killed=lambda _: describe_killer(),
                 chunksize=_FILES_PER_TASK,
                 careful=True,
             )
             for path, record in zip(unknown, described, strict=True):
-                if path in states and record["error"] != KILLS_DECODER:  # memory may suffice the next time
-                    fresh.append((path, states[path], record))
-                if store is not None and len(fresh) >= _FILES_PER_WRITE:
+                state = unknown[path]
+                if state and record["error"] != KILLS_DECODER:  # memory may suffice the next time
+                    fresh.append((path, state, record))
+                if store is not None and len(fresh) >= _FILES_AT_ONCE:
                     store.add(fresh)
                     fresh = []
                 yield path, record
@@ -109,11 +151,6 @@ def _records(
 def _rule_text(rule: ReadingRule) -> str:
     """Name everything that a record depends on beside the file."""
     return f"{_FORMAT} Pillow {PIL.__version__} {asdict(rule)}"
-
-
-def _shared(value: Any) -> Any:
-    """Return one object for equal short texts, so that 100,000 rows do not hold ``PNG`` 100,000 times."""
-    return sys.intern(value) if isinstance(value, str) and len(value) < 40 else value
 
 
 def _with_patients(table: ImageTable) -> ImageTable:

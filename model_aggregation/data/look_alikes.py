@@ -23,10 +23,10 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
-from model_aggregation.data.appearance import THUMBNAIL_PX
 from model_aggregation.data.details import Details, reducing
 from model_aggregation.data.image_table import LOOK_ALIKE, ImageTable
 from model_aggregation.data.kept_tables import KeptTables
+from model_aggregation.data.thumbnails import picked, slices
 from model_aggregation.errors import SettingsError
 
 ALIKE = 0.95
@@ -36,7 +36,7 @@ _COMPONENTS = 48
 _CODES = 32
 _NEIGHBOURS = 12  # in the sorted order of a code
 _FEWEST_FOR_COMMON = 20  # pictures: of fewer, what they share is made of the very ones compared
-_ROWS_AT_ONCE = 20_000
+_PAIRS_AT_ONCE = 20_000
 _CODES_AT_ONCE = 4
 _SMALL_PX = 16
 _MOST_COMPARED = 2_000_000  # pairs for each change
@@ -76,13 +76,16 @@ def find_look_alikes(table: ImageTable, *, threshold: float = ALIKE, kept: KeptT
     """
     if not 0.5 <= threshold <= 1:
         raise SettingsError(f"the threshold of near duplicates lies between 0.5 and 1, not {threshold:g}")
-    rows = table.readable().drop_duplicates("pixel_hash").sort_values("id")
-    thumbnails = _thumbnails(rows)
-    varied = np.flatnonzero(thumbnails.max(axis=(1, 2)) > thumbnails.min(axis=(1, 2)))
-    thumbnails = thumbnails[varied]
+    if table.thumbnails is None:
+        raise ValueError("near duplicates are found by thumbnails: inspect the table with appearance=True")
+    columns = ["id", "pixel_hash", "width", "height", "look_thumbnail"]
+    rows = table.frame.loc[table.frame["readable"], columns].drop_duplicates("pixel_hash").sort_values("id")
+    places = rows["look_thumbnail"].to_numpy(dtype=int)
+    parts = (table.thumbnails[places[part]] for part in slices(len(places)))
+    varied = np.flatnonzero(np.concatenate([np.empty(0, dtype=bool), *map(_is_varied, parts)]))
+    thumbnails = picked(table.thumbnails, places[varied])
     sides = rows[["width", "height"]].min(axis=1).to_numpy(dtype=int)[varied]
-    # as hashes: their bytes are 1 KB each, and would stay in memory for as long as the search lasts
-    pictures = (hashlib.sha256(thumbnails[part].tobytes()).digest() for part in _slices(len(thumbnails)))
+    pictures = (hashlib.sha256(thumbnails[part].tobytes()).digest() for part in slices(len(thumbnails)))
     key = (f"look-alikes {_FORMAT} {threshold!r}".encode(), sides.tobytes(), *pictures)
     found = kept.get(key, lambda: _pairs(thumbnails, sides, threshold))
     hashes = rows["pixel_hash"].to_numpy()[varied]
@@ -101,10 +104,9 @@ def mark_look_alikes(table: ImageTable, alike: LookAlikes) -> ImageTable:
     return replace(table, frame=table.frame.assign(**{LOOK_ALIKE: column}))
 
 
-def _thumbnails(rows: pd.DataFrame) -> np.ndarray:
-    """Return (N, 32, 32) uint8."""
-    data = b"".join(rows["look_thumbnail"])
-    return np.frombuffer(data, dtype=np.uint8).reshape(-1, THUMBNAIL_PX, THUMBNAIL_PX)
+def _is_varied(thumbnails: np.ndarray) -> np.ndarray:
+    """Return whether each of (n, 32, 32) has more than one value, (n,) bool."""
+    return thumbnails.max(axis=(1, 2)) > thumbnails.min(axis=(1, 2))
 
 
 def _pairs(thumbnails: np.ndarray, sides: np.ndarray, threshold: float) -> pd.DataFrame:
@@ -121,7 +123,7 @@ def _pairs(thumbnails: np.ndarray, sides: np.ndarray, threshold: float) -> pd.Da
             view = _View(small, common, apply)
             compared = 0
             for candidates in _candidates(sketch, projections.sketch(view) if change else sketch, threshold):
-                for rows in _slices(len(candidates)):
+                for rows in slices(len(candidates), _PAIRS_AT_ONCE):
                     alike = _alike(own, view, candidates[rows], threshold)
                     changed, plain = (alike[name].to_numpy() for name in ("changed", "plain"))
                     agree = details.agree(apply(thumbnails[changed]), thumbnails[plain], (changed, plain))
@@ -189,7 +191,7 @@ class _View:
 
     def all_parts(self) -> Iterator[np.ndarray]:
         """Yield the own parts of all pictures, so many at a time."""
-        return (self.own_parts(rows) for rows in _slices(len(self.small)))
+        return (self.own_parts(rows) for rows in slices(len(self.small)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,14 +232,14 @@ class _Projections:
 def _small(thumbnails: np.ndarray) -> np.ndarray:
     """Return (N, 16, 16) uint8."""
     half = reducing(_SMALL_PX)
-    parts = (half @ thumbnails[rows].astype(np.float32) @ half.T for rows in _slices(len(thumbnails)))
+    parts = (half @ thumbnails[rows].astype(np.float32) @ half.T for rows in slices(len(thumbnails)))
     return np.concatenate([np.rint(part).astype(np.uint8) for part in parts])
 
 
 def _common(small: np.ndarray) -> np.ndarray:
     """Return the direction (D, 1) that the pictures of a data set share most; without columns of few pictures."""
     count = int(len(small) >= _FEWEST_FOR_COMMON)
-    parts = (_normalised(small[rows]) for rows in _slices(len(small)))
+    parts = (_normalised(small[rows]) for rows in slices(len(small)))
     together = sum(part.T @ part for part in parts)
     return np.linalg.eigh(together)[1][:, len(together) - count :]
 
@@ -260,7 +262,7 @@ def _candidates(own: _Sketch, other: _Sketch, threshold: float) -> Iterator[np.n
             neighbours.sort(axis=1)
         pairs = np.unique(neighbours @ [count, 1])
         pairs = np.setdiff1d(pairs, seen, assume_unique=True)
-        near = [_distances(own, other, pairs[rows], count) <= farthest for rows in _slices(len(pairs))]
+        near = [_distances(own, other, pairs[rows], count) <= farthest for rows in slices(len(pairs), _PAIRS_AT_ONCE)]
         pairs = pairs[np.concatenate([np.empty(0, dtype=bool), *near])]
         seen = np.union1d(seen, pairs)
         yield np.column_stack(np.divmod(pairs, count))
@@ -298,7 +300,3 @@ def _normalised(pictures: np.ndarray) -> np.ndarray:
     lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors))[:, None]
     vectors /= np.where(lengths > 0, lengths, 1)
     return vectors
-
-
-def _slices(count: int) -> Iterator[slice]:
-    return (slice(start, start + _ROWS_AT_ONCE) for start in range(0, count, _ROWS_AT_ONCE))

@@ -106,7 +106,7 @@ def _splits_of(root: Path, walk: Walk, layout: Layout) -> dict[str, str]:
 
 
 def _why_no_image(found: FoundFile, split_by_folder: dict[str, str]) -> str | None:
-    suffix = Path(found.parts[-1]).suffix.lower()
+    suffix = os.path.splitext(found.parts[-1])[1].lower()  # noqa: PTH122 - a Path would keep each name for good
     if suffix in FOREIGN_IMAGE_SUFFIXES:
         return FOREIGN_IMAGE
     if suffix not in IMAGE_SUFFIXES and not holds_dicom(found.path):

@@ -7,7 +7,8 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from openpyxl.cell.cell import Cell
     from openpyxl.worksheet.worksheet import Worksheet
 
+_LINES_AT_ONCE = 1000
 CONFUSION_SHEET = "confusion_matrix"
 ROC_COLUMNS = ("CutOff", "TPR", "FPR", "Balanced Accuracy")
 METRIC_NUMBERS = ("value", "low", "high", "n")
@@ -82,7 +84,7 @@ def read_predictions(path: Path) -> pd.DataFrame:
     ResultsError
         If the file is missing, has other columns, or a probability is not a number.
     """
-    header, *lines = _lines(path) or [[]]
+    header, *lines = list(_lines(path)) or [[]]
     if header[:2] != [PATH, LABEL] or len(header) < 3:
         raise ResultsError(
             f"{path} should begin with the columns {PATH},{LABEL} and then one per class; it begins with "
@@ -104,10 +106,14 @@ def read_predictions(path: Path) -> pd.DataFrame:
 
 def read_words(path: Path) -> pd.DataFrame:
     """Read a CSV file with every value as the text that stands there."""
-    header, *lines = _lines(path) or [[]]
-    if any(len(line) != len(header) for line in lines):
-        raise ResultsError(f"{path} cannot be read as a table: its rows differ in length.")
-    return pd.DataFrame(lines, columns=header, dtype=str)
+    lines = _lines(path)
+    header = next(lines, [])
+    parts = [pd.DataFrame([], columns=header, dtype=str)]
+    while part := list(islice(lines, _LINES_AT_ONCE)):  # as columns they take a fraction of the memory
+        if any(len(line) != len(header) for line in part):
+            raise ResultsError(f"{path} cannot be read as a table: its rows differ in length.")
+        parts.append(pd.DataFrame(part, columns=header, dtype=str))
+    return pd.concat(parts, ignore_index=True)
 
 
 def read_numbers(path: Path, columns: Sequence[str]) -> pd.DataFrame:
@@ -121,8 +127,9 @@ def read_numbers(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def _lines(path: Path) -> list[list[str]]:
-    return [line for line in csv.reader(io.StringIO(read_text(path), newline="")) if line]
+def _lines(path: Path) -> Iterator[list[str]]:
+    data = io.BytesIO(read_text(path).encode("utf-8"))  # a StringIO would take four times as much
+    return (line for line in csv.reader(io.TextIOWrapper(data, encoding="utf-8", newline="")) if line)
 
 
 def write_roc(path: Path, roc: pd.DataFrame) -> None:
