@@ -57,6 +57,9 @@ class AnonymousMemory(threading.Thread):
 
 def one_side(task: dict[str, Any]) -> dict[str, float]:
     """Run one comparison and return its wall and CPU seconds and its largest anonymous memory."""
+    from model_aggregation.startup import share_freed_memory
+
+    share_freed_memory()  # as the command line does
     import model_aggregation as ma
     import model_aggregation.engine  # imports do not count
 

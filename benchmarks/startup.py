@@ -102,7 +102,9 @@ def main() -> None:
         small = [
             "compare",
             str(data),
+            "--models",
             "timm:test_resnet",
+            "timm:test_vit",
             *same,
             "--image-size",
             "32",

@@ -14,7 +14,7 @@ from threading import Thread, current_thread, main_thread
 from types import ModuleType
 from typing import Any
 
-from model_aggregation.startup import calm_idle_threads
+from model_aggregation.startup import calm_idle_threads, share_freed_memory
 
 PRELOADED = "model_aggregation.engine.preloaded"
 _FORKS = sys.platform == "linux"  # macOS has a fork server too, but what torch loads there does not survive a fork
@@ -32,6 +32,7 @@ def start_server() -> None:
     from multiprocessing import forkserver
 
     calm_idle_threads()
+    share_freed_memory()
     forkserver.set_forkserver_preload([PRELOADED])
     with starting_processes():
         forkserver.ensure_running()

@@ -238,10 +238,20 @@ def test_cores_and_memory():
 
 
 def test_importing_changes_nothing_and_the_command_line_calms_threads():
-    clean = {key: value for key, value in os.environ.items() if key != "GOMP_SPINCOUNT"}
+    chosen = ("GOMP_SPINCOUNT", "ARROW_DEFAULT_MEMORY_POOL")
+    clean = {key: value for key, value in os.environ.items() if key not in chosen}
     code = "import os, sys, model_aggregation\nassert 'GOMP_SPINCOUNT' not in os.environ"
     code += "\nimport model_aggregation.api\nassert 'GOMP_SPINCOUNT' not in os.environ"
     code += "\nfrom model_aggregation.cli.app import main\nsys.argv = ['magg', '--version']"
     code += "\ntry: main()\nexcept SystemExit: assert os.environ['GOMP_SPINCOUNT'] == '1000'"
+    result = subprocess.run([sys.executable, "-c", code], env=clean, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def test_tables_of_the_command_line_take_memory_from_where_all_else_does():
+    clean = {key: value for key, value in os.environ.items() if key != "ARROW_DEFAULT_MEMORY_POOL"}
+    code = "import sys\nfrom model_aggregation.cli.app import main\nassert 'pyarrow' not in sys.modules"
+    code += "\nsys.argv = ['magg', '--version']\ntry: main()\nexcept SystemExit: import pyarrow"
+    code += "\nassert pyarrow.default_memory_pool().backend_name == 'system'"
     result = subprocess.run([sys.executable, "-c", code], env=clean, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
