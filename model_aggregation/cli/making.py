@@ -1,5 +1,6 @@
 """Commands that make results: train, compare, run, plan, convert, demo."""
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 Flags = Annotated[Options, Parameter(name="*")]
 Models = Annotated[list[str], Parameter(consume_multiple=True, negative=())]
+_LAUNCHERS = {"WORLD_SIZE", "SLURM_STEP_NUM_TASKS"}  # whoever was started by one may have nothing to start
 
 
 @app.command
@@ -147,6 +149,8 @@ def _execute(settings: Settings) -> int:
 
 
 def _plan_and_run(settings: Settings) -> int:
+    if settings.engine == "local" and settings.jobs != 0 and not _LAUNCHERS & set(os.environ):
+        start_server()  # before our own imports, so that its imports go on beside them
     from model_aggregation.cli.texts import finding_lines, outcome_parts
     from model_aggregation.engine import follow
     from model_aggregation.engine import run as run_plan
@@ -154,7 +158,7 @@ def _plan_and_run(settings: Settings) -> int:
     if (code := follow()) is not None:  # another process of the launcher leads
         return code
     if settings.engine == "local" and settings.jobs != 0:
-        start_server()  # its imports go on while the images are looked at
+        start_server()
     made = plan_for(settings)
     reporter = reporter_for_console()
     for line in finding_lines(made):
