@@ -28,8 +28,8 @@ from model_aggregation.data.loading import StoredImages
 from model_aggregation.environment import make_fabric
 from model_aggregation.models.arithmetic import Arithmetic
 from model_aggregation.models.build import Network, build_network
-from model_aggregation.models.float32_layers import float32_layers
 from model_aggregation.models.inference import copied_for_inference, example_images, predict_logits
+from model_aggregation.models.learning import as_learnt
 from model_aggregation.models.zoo import parse_model_name
 from model_aggregation.progress import Reporter
 from model_aggregation.software import versions
@@ -70,7 +70,7 @@ class Bench:
         inputs = example_images(network, self.settings.batch_size, self.device).contiguous(memory_format=mode.layout)
         labels = torch.zeros(len(inputs), dtype=torch.int64, device=self.device)
         network.module.train()
-        with float32_layers(network, mode):
+        with as_learnt(network, self.device):
             for _ in range(self.images // self.settings.batch_size):
                 with mode.autocast(self.device):
                     logits = network.module(inputs)

@@ -20,8 +20,8 @@ from model_aggregation.environment import make_fabric
 from model_aggregation.experiment import state_folder
 from model_aggregation.models.arithmetic import Arithmetic
 from model_aggregation.models.build import Network, build_network
-from model_aggregation.models.float32_layers import float32_layers
 from model_aggregation.models.inference import copied_for_inference, example_images
+from model_aggregation.models.learning import as_learnt
 from model_aggregation.plan import Plan
 from model_aggregation.prediction import pixel_rule
 from model_aggregation.results.run_folder import RunFolder
@@ -174,7 +174,7 @@ def _seconds_per_image(
     network.train_mode()
 
     def learn() -> None:
-        with mode.autocast(device), float32_layers(network, mode):
+        with mode.autocast(device), as_learnt(network, device):
             value = loss(network.module(inputs).float(), labels)
         value.backward()
         network.module.zero_grad(set_to_none=True)

@@ -7,9 +7,8 @@ from safetensors.torch import save_file
 
 from model_aggregation.config import make_settings
 from model_aggregation.errors import ModelError, SettingsError
-from model_aggregation.models.arithmetic import Mode
 from model_aggregation.models.build import build_network, preprocessing_for
-from model_aggregation.models.float32_layers import float32_head, float32_layers, slow_depthwise
+from model_aggregation.models.float32_head import float32_head
 from model_aggregation.models.weights import read_weights
 from model_aggregation.models.zoo import find_models, parse_model_name, weight_tags
 
@@ -150,22 +149,3 @@ def test_the_head_runs_in_float32_under_autocast():
         with float32_head(network):
             assert network.module(images).dtype == torch.float32
     assert type(network.module.fc) is torch.nn.Linear
-
-
-def test_depthwise_convolutions_run_in_float32_where_the_mode_says_so():
-    network = built("timm:test_efficientnet")
-    layers = slow_depthwise(network.module)
-    assert layers
-    assert all(layer.weight.shape[1] == 1 and (layer.stride[0] > 1 or layer.kernel_size[0] > 3) for layer in layers)
-    assert not slow_depthwise(built("timm:test_resnet").module)
-    layer, kind = layers[0], type(layers[0])
-    inputs = torch.randn(2, layer.in_channels, 16, 16).bfloat16()
-    exact = layer(inputs.float()).bfloat16()
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert not torch.equal(layer(inputs), exact)
-        with float32_layers(network, Mode("bf16")):
-            assert not torch.equal(layer(inputs), exact)
-        with float32_layers(network, Mode("bf16", float32_depthwise=True)):
-            assert torch.equal(layer(inputs), exact)
-            assert network.module(torch.randn(2, 3, 64, 64)).dtype == torch.float32
-    assert type(layer) is kind

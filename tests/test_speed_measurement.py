@@ -103,13 +103,6 @@ def test_half_set_leaves_the_other_half_open():
     assert not any("channels-last" in name for name in names)
 
 
-def test_depthwise_convolutions_learn_in_float32_where_a_cpu_is_slow_at_them():
-    arithmetic = settled(model="timm:test_efficientnet", precision="bf16", memory_format="contiguous")
-    assert arithmetic.training == Mode("bf16", "contiguous", float32_depthwise=True)
-    assert arithmetic.inference.mode == Mode("bf16", "contiguous")
-    assert str(arithmetic.training) == "bfloat16 contiguous with depthwise convolutions in float32"
-
-
 def test_a_short_run_is_computed_plainly():
     arithmetic = settled(Amount(learnt=70, looked_at=70))
     assert (arithmetic.training, arithmetic.seconds) == (Mode(), {})
@@ -194,11 +187,7 @@ def test_a_run_records_what_was_settled_and_its_seeds_share_it(tmp_path, two_cla
     )
     first, second = (json.loads((run.path / "environment.json").read_text("utf-8")) for run in group.runs)
     assert first["arithmetic"] == second["arithmetic"]
-    assert first["arithmetic"]["training"] == {
-        "precision": "32",
-        "memory_format": "channels_last",
-        "float32_depthwise": False,
-    }
+    assert first["arithmetic"]["training"] == {"precision": "32", "memory_format": "channels_last"}
     assert first["arithmetic"]["threads"] == first["threads"] == 1
     facts = json.loads((group.runs[0].path / "last_model_weight.json").read_text("utf-8"))
     assert facts["arithmetic"] == first["arithmetic"]

@@ -20,19 +20,14 @@ _FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channe
 
 @dataclass(frozen=True)
 class Mode:
-    """Precision and the order of a batch in memory.
-
-    ``float32_depthwise`` is about training: depthwise convolutions that are slower in bfloat16 compute in float32.
-    """
+    """Precision and the order of a batch in memory."""
 
     precision: Precision = "32"
     memory_format: MemoryFormat = "contiguous"
-    float32_depthwise: bool = False
 
     def __str__(self) -> str:
         words = {"32": "float32", "bf16": "bfloat16", "16": "float16"}
-        exception = " with depthwise convolutions in float32" if self.float32_depthwise else ""
-        return f"{words[self.precision]} {self.memory_format.replace('_', '-')}{exception}"
+        return f"{words[self.precision]} {self.memory_format.replace('_', '-')}"
 
     def autocast(self, device: torch.device) -> AbstractContextManager[Any]:
         """Return the context in which a network computes in this precision."""
@@ -44,6 +39,11 @@ class Mode:
     def layout(self) -> torch.memory_format:
         """What torch calls the memory format."""
         return _FORMATS[self.memory_format]
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Mode":
+        """Read plain values; what earlier versions said beside them is passed over."""
+        return cls(values["precision"], values["memory_format"])
 
 
 @dataclass(frozen=True)
@@ -119,5 +119,5 @@ class Arithmetic:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "Arithmetic":
         """Read what :meth:`to_dict` wrote."""
-        inference = {**values["inference"], "mode": Mode(**values["inference"]["mode"])}
-        return cls(**{**values, "training": Mode(**values["training"]), "inference": Inference(**inference)})
+        inference = {**values["inference"], "mode": Mode.from_dict(values["inference"]["mode"])}
+        return cls(**{**values, "training": Mode.from_dict(values["training"]), "inference": Inference(**inference)})

@@ -14,7 +14,7 @@ from model_aggregation.data.loading import ImageSource, plain_order
 from model_aggregation.data.prefetch import pinned, prefetched
 from model_aggregation.models.arithmetic import Inference
 from model_aggregation.models.build import Network
-from model_aggregation.models.float32_layers import float32_head
+from model_aggregation.models.float32_head import float32_head
 from model_aggregation.models.folding import fold_batch_norm
 from model_aggregation.models.memory import memory_watched
 from model_aggregation.ranks import gathered, own_positions

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from model_aggregation.data.augmentation import augment
 from model_aggregation.data.prefetch import pinned, prefetched
-from model_aggregation.models.float32_layers import float32_layers
+from model_aggregation.models.learning import as_learnt
 from model_aggregation.models.memory import free_memory
 from model_aggregation.ranks import Part, part_of, with_buffers_of_the_first
 from model_aggregation.training.checkpoint import Progress
@@ -81,7 +81,7 @@ def train_epoch(
             "than on images as they are"
         )
     meter = _Meter(training, progress, len(order))
-    with float32_layers(network, training.arithmetic.training):
+    with as_learnt(network, training.device, compiled=training.settings.compile):
         for number, inputs in enumerate(batches):
             started = time.perf_counter()
             part = parts[number]

@@ -21,7 +21,7 @@ from model_aggregation.data.augmentation import EXACT_VIEWS, PER_IMAGE, draw_vie
 from model_aggregation.data.changes import CHANGES, PARAMETERS, change, draw_changes
 from model_aggregation.data.loading import ImageSource
 from model_aggregation.data.prefetch import pinned, prefetched
-from model_aggregation.models.float32_layers import float32_head
+from model_aggregation.models.float32_head import float32_head
 from model_aggregation.models.heads import HeadPart, find_head_part
 from model_aggregation.models.inference import copied_for_inference, example_images
 from model_aggregation.models.memory import memory_watched

@@ -20,8 +20,8 @@ from model_aggregation.config import Settings
 from model_aggregation.files import read_json, write_json
 from model_aggregation.models.arithmetic import Arithmetic, Inference, MemoryFormat, Mode, Precision
 from model_aggregation.models.build import Network
-from model_aggregation.models.float32_layers import float32_layers, slow_depthwise
 from model_aggregation.models.inference import copied_for_inference, example_images
+from model_aggregation.models.learning import as_learnt
 from model_aggregation.models.memory import free_memory, is_lack_of_memory
 from model_aggregation.software import versions
 from model_aggregation.startup import free_cores
@@ -138,10 +138,9 @@ class _Timing:
     def fastest_step(self, amount: int) -> Mode:
         """Return the mode whose training step is the quickest, if ``amount`` images to learn are worth timing it."""
         count = _STEP_IMAGES.get(self.device.type, self.settings.batch_size)
-        modes = [self._for_training(mode) for mode in self.modes]
         if not self._is_worth(count, amount):
-            return modes[-1]
-        return self._fastest_mode("training", modes, count, self._steps)
+            return self.modes[-1]
+        return self._fastest_mode("training", self.modes, count, self._steps)
 
     def fastest_look(self, amount: int) -> Mode:
         """Return the mode in which looking at images is the quickest."""
@@ -163,10 +162,6 @@ class _Timing:
             if not is_lack_of_memory(error):
                 raise
             return Inference(mode, usual)  # predicting itself finds out what fits
-
-    def _for_training(self, mode: Mode) -> Mode:
-        slow = mode.precision == "bf16" and self.device.type == "cpu" and slow_depthwise(self.network.module)
-        return replace(mode, float32_depthwise=True) if slow else mode
 
     def _is_worth(self, count: int, amount: int) -> bool:
         return len(self.modes) > 1 and amount > _WORTH * _PASSES * count * len(self.modes)
@@ -213,7 +208,7 @@ class _Timing:
 
 
 def _step(network: Network, mode: Mode, images: Tensor) -> None:
-    with mode.autocast(images.device), float32_layers(network, mode):
+    with mode.autocast(images.device), as_learnt(network, images.device):
         loss = network.module(images).float().square().mean()
     loss.backward()
     network.module.zero_grad(set_to_none=True)
