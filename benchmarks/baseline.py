@@ -114,7 +114,7 @@ def decode(task: dict[str, Any], given: dict[str, Any], clock: Clock) -> dict[st
     import model_aggregation as ma
     from model_aggregation.data.image_cache import Cache
     from model_aggregation.data.image_store import open_store
-    from model_aggregation.prediction import pixel_rule
+    from model_aggregation.models.build import pixel_rule
     from model_aggregation.run_images import stored_images
 
     given = {key: value for key, value in given.items() if key != "quiet"}

@@ -27,7 +27,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageEnhance, ImageOps
 
-from model_aggregation.data.doctor.examination import CheckRule, Examination, examine
+from model_aggregation.data.doctor.examination import Examination, examine
+from model_aggregation.data.doctor.rule import CheckRule
 from model_aggregation.data.doctor.shortcuts import shortcut_findings
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp"}

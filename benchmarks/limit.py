@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from model_aggregation.config import make_settings
 from model_aggregation.data.image_store import ImageStore
 from model_aggregation.data.loading import StoredImages
-from model_aggregation.environment import make_fabric
+from model_aggregation.fabric import make_fabric
 from model_aggregation.models.arithmetic import Arithmetic
 from model_aggregation.models.build import Network, build_network
 from model_aggregation.models.inference import copied_for_inference, example_images, predict_logits

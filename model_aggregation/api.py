@@ -17,7 +17,8 @@ from model_aggregation.analysis.run_sets import Metrics
 from model_aggregation.analysis.table_question import TableQuestion
 from model_aggregation.analysis.tables import plain_comparison
 from model_aggregation.config import Settings, make_settings, nearest
-from model_aggregation.data.doctor.examination import CheckRule, Examination, examine
+from model_aggregation.data.doctor.examination import Examination, examine
+from model_aggregation.data.doctor.rule import CheckRule
 from model_aggregation.errors import SettingsError
 from model_aggregation.names import SINGLE
 from model_aggregation.plan import Plan
@@ -176,7 +177,7 @@ def check(data: str | Path, *, out: str | Path | None = None, quiet: bool = Fals
     quiet
         Show no progress.
     options
-        What :class:`model_aggregation.data.doctor.examination.CheckRule` knows, such as ``split="splits.csv"``.
+        What :class:`model_aggregation.data.doctor.rule.CheckRule` knows, such as ``split="splits.csv"``.
 
     Raises
     ------

@@ -2,8 +2,7 @@
 
 import torch
 
-from model_aggregation.environment import make_fabric
-from model_aggregation.experiment import state_folder
+from model_aggregation.fabric import make_fabric
 from model_aggregation.models.arithmetic import Arithmetic
 from model_aggregation.models.build import build_network
 from model_aggregation.models.inference import predict_logits
@@ -41,7 +40,7 @@ def assist(plan: Plan, run: RunPlan, *, seconds_left: float) -> None:
     if settings.train:
         folder, classes = RunFolder(run.folder), plan.table.classes
         files = TrainingFiles(
-            state_folder(folder), folder.weight_pth("last"), folder.weight_pth("best"), folder.epoch_pth(0).parent
+            folder.state_folder, folder.weight_pth("last"), folder.weight_pth("best"), folder.epoch_pth(0).parent
         )
         run_training(
             Training(

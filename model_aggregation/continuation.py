@@ -10,7 +10,6 @@ from typing import Any
 
 import pandas as pd
 
-from model_aggregation.analysis.run_sets import evaluate_run
 from model_aggregation.config import Settings
 from model_aggregation.data.image_table import ImageTable
 from model_aggregation.data.splitting import write_split
@@ -94,6 +93,8 @@ def _make_sound(folder: RunFolder, say: Callable[[str], None]) -> None:
         say(f"{path} is damaged; it is now {aside.name}.")
     if finished and not folder.finished and folder.environment_json.is_file():
         say(f"The numbers of {folder.name} are made again from its predictions.")
+        from model_aggregation.analysis.run_sets import evaluate_run  # rarely needed, and takes its time
+
         with suppress(ResultsError, PredictionsError):  # without predictions the run goes on like an unfinished one
             evaluate_run(folder)
 

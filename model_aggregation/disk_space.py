@@ -5,13 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from model_aggregation.analysis.groups import REPORT_FOLDER
 from model_aggregation.errors import ResultsError
 from model_aggregation.models.counting import known_counts
 from model_aggregation.plan import Plan
-from model_aggregation.prediction import transforms_path
-from model_aggregation.reporting.evaluation_report import TABLES
 from model_aggregation.results.run_folder import RunFolder
+from model_aggregation.results.run_paths import REPORT_FOLDER, REPORT_TABLES
 from model_aggregation.run_plan import RunPlan
 
 _BYTES_OF_A_PARAMETER = 4
@@ -62,7 +60,7 @@ def planned_files(plan: Plan, run: RunPlan) -> list[Path]:
     folder, splits = RunFolder(run.folder), run.splits()
     paths = [folder.settings_yaml, folder.images_csv, folder.status_txt, folder.architecture_txt(str(run.model))]
     if run.settings.transforms is not None:
-        paths.append(transforms_path(folder))
+        paths.append(folder.transforms_py)
     paths += _weight_files(run, folder, best="val" in splits)
     paths += [folder.predictions_csv(name) for name in ("val", "test") if name in splits]
     if "test" in splits:
@@ -70,7 +68,7 @@ def planned_files(plan: Plan, run: RunPlan) -> list[Path]:
         paths += [folder.roc_csv(), folder.roc_png()] if plan.positive is not None else []
     paths += [folder.metrics_csv, folder.metrics_json, folder.environment_json]
     if "val" in splits or "test" in splits:
-        paths += [run.folder / REPORT_FOLDER / name for name in TABLES]
+        paths += [run.folder / REPORT_FOLDER / name for name in REPORT_TABLES]
     if run.folder == plan.folder:
         paths += [plan.folder / name for name in (*plan.split_files(), "findings.csv")]
     return paths

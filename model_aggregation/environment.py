@@ -1,6 +1,5 @@
 """The machine and the software that a run was made with."""
 
-import logging
 import os
 import platform
 import shlex
@@ -9,47 +8,18 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies import DDPStrategy
 
 from model_aggregation.config import Settings, make_settings
 from model_aggregation.errors import SettingsError
 from model_aggregation.launch import launch
-from model_aggregation.models.arithmetic import Precision
-from model_aggregation.ranks import Seated, are_several
 from model_aggregation.software import versions
 from model_aggregation.startup import SPIN_COUNT, keep_freed_memory
 
-_THREADS = "OMP_NUM_THREADS"
-_PRECISIONS = {"auto": "32-true", "32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
-
-
-def make_fabric(settings: Settings, precision: Precision | None = None) -> Fabric:
-    """Return Fabric for the device of the settings, and for their precision unless another was settled.
-
-    In a process that is one of several ranks it is that of DDP, and computes on the only device that the process sees.
-
-    Raises
-    ------
-    SettingsError
-        If the device is unknown or not there.
-    """
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # the status file says the precision
-    accelerator, devices = device_choice(settings.device)
-    name = _PRECISIONS[precision or settings.precision]
-    if not are_several():
-        return Fabric(accelerator=accelerator, devices=devices, precision=name)  # type: ignore[arg-type]
-    strategy = DDPStrategy(find_unused_parameters=True)  # some networks have layers that only some images reach
-    fabric = Fabric(accelerator=accelerator, devices=1, strategy=strategy, precision=name, plugins=[Seated()])  # type: ignore[arg-type]
-    threads, variable = torch.get_num_threads(), os.environ.get(_THREADS)
-    fabric.launch()
-    torch.set_num_threads(threads)  # how many is decided elsewhere
-    if variable is None:
-        os.environ.pop(_THREADS, None)
-    return fabric
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 def with_launched_devices(settings: Settings) -> Settings:
@@ -110,7 +80,7 @@ def device_choice(device: str) -> tuple[str, Any]:
     return kind, 1
 
 
-def describe_environment(fabric: Fabric) -> dict[str, Any]:
+def describe_environment(fabric: "Fabric") -> dict[str, Any]:
     """Return versions, device, threads, the command and the program's git state, ready for JSON."""
     device = fabric.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()

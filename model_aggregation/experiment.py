@@ -4,7 +4,6 @@
 """
 
 import math
-import shutil
 import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,14 +16,14 @@ from lightning_fabric import Fabric
 
 from model_aggregation.analysis.run_sets import evaluate_run
 from model_aggregation.data.image_table import ImageTable
-from model_aggregation.environment import describe_environment, make_fabric, versions
+from model_aggregation.environment import describe_environment, versions
+from model_aggregation.fabric import make_fabric
 from model_aggregation.files import disk_troubles_said, remove_unfinished, write_csv, write_json, write_text
 from model_aggregation.models.arithmetic import Arithmetic
 from model_aggregation.models.build import Network, build_network
 from model_aggregation.models.inference import predict_logits, softmax
-from model_aggregation.models.memory import Action, NotEnoughMemoryError, free_memory
+from model_aggregation.models.memory import BeginAgainError, Lack, NotEnoughMemoryError, free_memory
 from model_aggregation.plan import Plan
-from model_aggregation.prediction import transforms_path
 from model_aggregation.processes import peak_memory_bytes
 from model_aggregation.progress import Reporter
 from model_aggregation.results.locks import settling_lock
@@ -59,22 +58,6 @@ class _Work:
         """Put a line into the status file and on the screen."""
         self.folder.append_status(text)
         self.reporter.message(f"  {text}")
-
-
-@dataclass(frozen=True)
-class Lack:
-    """What there was too little memory for, and what was said of it."""
-
-    action: Action
-    message: str
-
-
-class BeginAgainError(Exception):
-    """A rank had too little memory while others wait for it: all have to begin again, with smaller batches."""
-
-    def __init__(self, lack: Lack) -> None:
-        self.lack = lack
-        super().__init__(lack.message)
 
 
 def execute(
@@ -192,7 +175,7 @@ def _start_folder(run: RunPlan) -> RunFolder:
     write_settings(run.settings, folder.settings_yaml)
     write_csv(folder.images_csv, run.table.facts())
     if run.settings.transforms is not None:
-        transforms_path(folder).write_bytes(run.settings.transforms.read_bytes())  # its encoding is its own
+        folder.transforms_py.write_bytes(run.settings.transforms.read_bytes())  # its encoding is its own
     folder.append_status(f"model {run.model}, weights: {run.weights}")
     return folder
 
@@ -239,7 +222,7 @@ def _train(work: _Work, network: Network, splits: dict[str, Split]) -> Progress:
     journal = Journal(run.run_name, work.say, events)
     classes = plan.table.classes
     files = TrainingFiles(
-        state=state_folder(folder),
+        state=folder.state_folder,
         last_weights=folder.weight_pth("last"),
         best_weights=folder.weight_pth("best"),
         epoch_weights=folder.epoch_pth(0).parent,
@@ -270,11 +253,6 @@ def _keep_weights(work: _Work, network: Network) -> Progress:
     work.say(f"no training: the weights of {network.weights_origin} are tested as they are")
     save_weights(network.module, work.folder.weight_pth("last"))
     return Progress()
-
-
-def state_folder(folder: RunFolder) -> Path:
-    """Return where the states of an unfinished training lie."""
-    return folder.path / "state"
 
 
 def _predict(work: _Work, network: Network, splits: dict[str, Split]) -> dict[str, float]:
@@ -381,11 +359,4 @@ def _close(folder: RunFolder, metrics: dict[str, Any], progress: Progress) -> No
         )
     if progress.epoch and "val" not in metrics:
         folder.append_status("no validation images: the weights of the last epoch were tested")
-    remove_state(folder)
-
-
-def remove_state(folder: RunFolder) -> None:
-    """Remove the states and the features of a finished run; one that was cut short may still go on."""
-    facts = folder.read_environment() if folder.environment_json.is_file() else {}
-    if state_folder(folder).is_dir() and not facts.get("cut_short"):
-        shutil.rmtree(state_folder(folder))
+    folder.remove_state()

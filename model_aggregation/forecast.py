@@ -16,14 +16,12 @@ from model_aggregation.data.augmentation import PER_IMAGE, augment
 from model_aggregation.data.loading import image_source, plain_order
 from model_aggregation.data.parallel import usable_cores
 from model_aggregation.disk_space import STATE_COPIES, planned_files
-from model_aggregation.environment import make_fabric
-from model_aggregation.experiment import state_folder
+from model_aggregation.fabric import make_fabric
 from model_aggregation.models.arithmetic import Arithmetic
-from model_aggregation.models.build import Network, build_network
+from model_aggregation.models.build import Network, build_network, pixel_rule
 from model_aggregation.models.inference import copied_for_inference, example_images
 from model_aggregation.models.learning import as_learnt
 from model_aggregation.plan import Plan
-from model_aggregation.prediction import pixel_rule
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.run_images import cache_of, worker_count
 from model_aggregation.run_plan import RunPlan
@@ -110,7 +108,7 @@ def run_state(run: RunPlan) -> str:
         return "name taken"
     if folder.finished:
         return "continues" if goes_on(run) else "finished"
-    if stored_states(state_folder(folder)):
+    if stored_states(folder.state_folder):
         return "continues"
     return "starts again" if folder.exists else "new"
 

@@ -3,12 +3,15 @@
 import os
 from dataclasses import dataclass
 from functools import cache
-
-from lightning_fabric.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from typing import TYPE_CHECKING
 
 from model_aggregation.errors import SettingsError
 
+if TYPE_CHECKING:
+    from lightning_fabric.plugins.environments import ClusterEnvironment
+
 _TASKS_OF_STEP = "SLURM_STEP_NUM_TASKS"  # set by srun only: a batch script by itself is one process
+_TRACES = {"WORLD_SIZE", _TASKS_OF_STEP}
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,11 @@ class Launch:
     serves: bool
 
 
+def may_be_launched() -> bool:
+    """Return whether a launcher left its traces; whoever was started by one may have nothing to start."""
+    return bool(_TRACES & os.environ.keys())
+
+
 @cache
 def launch() -> Launch | None:
     """Return how this process was launched with others; None for a process that was started alone.
@@ -35,6 +43,10 @@ def launch() -> Launch | None:
     SettingsError
         If SLURM was asked for processes in a way that Fabric does not understand.
     """
+    if not may_be_launched():
+        return None
+    from lightning_fabric.plugins.environments import SLURMEnvironment, TorchElasticEnvironment
+
     environment: ClusterEnvironment
     served = False
     if TorchElasticEnvironment.detect():

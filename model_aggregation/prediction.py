@@ -13,13 +13,12 @@ from model_aggregation.data.dicom import holds_dicom
 from model_aggregation.data.folder_walk import walk_folder
 from model_aggregation.data.inspection import describe_file
 from model_aggregation.data.loading import image_source
-from model_aggregation.data.pixels import PixelRule
-from model_aggregation.environment import make_fabric
 from model_aggregation.errors import DataError, ResultsError
 from model_aggregation.evaluation.decision import decide
+from model_aggregation.fabric import make_fabric
 from model_aggregation.files import read_json
 from model_aggregation.models.arithmetic import Arithmetic, Inference
-from model_aggregation.models.build import Network, Preprocessing, build_network
+from model_aggregation.models.build import Network, Preprocessing, build_network, pixel_rule
 from model_aggregation.models.inference import predict_logits, softmax
 from model_aggregation.models.memory import NotEnoughMemoryError, free_memory
 from model_aggregation.models.weights import fit_weights, read_weights
@@ -73,7 +72,7 @@ def load_trained(run: Path) -> TrainedNetwork:
         raise ResultsError(f"{folder.weight_json(which)} is missing; the run cannot predict.") from error
     settings = stored_settings(facts["settings"], folder.weight_json(which))
     if settings.transforms is not None:
-        settings = settings.model_copy(update={"transforms": transforms_path(folder)})
+        settings = settings.model_copy(update={"transforms": folder.transforms_py})
     model = parse_model_name(facts["model"])
     network = build_network(model, len(facts["classes"]), settings, with_weights=False)
     weights = folder.weight_pth(which)
@@ -84,16 +83,6 @@ def load_trained(run: Path) -> TrainedNetwork:
     known = facts.get("arithmetic")  # weights of an earlier version say nothing: then float32
     inference = Arithmetic.from_dict(known).inference if known else Inference()
     return TrainedNetwork(network, tuple(facts["classes"]), facts["positive"], cutoff, settings, inference)
-
-
-def pixel_rule(preprocessing: Preprocessing, settings: Settings) -> PixelRule:
-    """Return the rule by which a file becomes the pixels that a network sees."""
-    return replace(preprocessing.pixel_rule(), reading=reading_rule(settings.window, settings.max_pixels))
-
-
-def transforms_path(folder: RunFolder) -> Path:
-    """Return where a run keeps its copy of the user's transforms."""
-    return folder.path / "transforms.py"
 
 
 def predict_folder(

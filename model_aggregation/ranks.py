@@ -8,13 +8,15 @@ import sys
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.distributed
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import ClusterEnvironment
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 _PATIENCE = timedelta(days=7)  # ranks that hang are ended by those that watch them
 
@@ -71,52 +73,6 @@ def are_several() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
-class Seated(ClusterEnvironment):
-    """What Fabric wants to know of a process that sits already; of its machine it sees one device."""
-
-    @property
-    def creates_processes_externally(self) -> bool:
-        """All ranks were started by us."""
-        return True
-
-    @property
-    def main_address(self) -> str:
-        """Nobody asks: the ranks have met."""
-        return ""
-
-    @property
-    def main_port(self) -> int:
-        """Nobody asks: the ranks have met."""
-        return 0
-
-    @staticmethod
-    def detect() -> bool:
-        """It is given to Fabric, never looked for."""
-        return False
-
-    def world_size(self) -> int:
-        """Return the number of ranks."""
-        return torch.distributed.get_world_size()
-
-    def set_world_size(self, size: int) -> None:
-        """It is as it is."""
-
-    def global_rank(self) -> int:
-        """Return the own rank."""
-        return torch.distributed.get_rank()
-
-    def set_global_rank(self, rank: int) -> None:
-        """It is as it is."""
-
-    def local_rank(self) -> int:
-        """Each rank sees its own device only."""
-        return 0
-
-    def node_rank(self) -> int:
-        """Return the own rank: with one device each, ranks are to Fabric what machines are."""
-        return torch.distributed.get_rank()
-
-
 @dataclass(frozen=True, eq=False)
 class Part:
     """A rank's part of a batch of ``whole`` images: the ``rows`` that it computes, of which ``own`` count (or none)."""
@@ -126,7 +82,7 @@ class Part:
     whole: int
 
 
-def part_of(count: int, fabric: Fabric) -> Part:
+def part_of(count: int, fabric: "Fabric") -> Part:
     """Return a rank's part of a batch of ``count`` images; the parts of all ranks make the batch.
 
     Nobody gets a single image, which would break batch norm. Who gets none computes the first two without weight,
@@ -139,12 +95,12 @@ def part_of(count: int, fabric: Fabric) -> Part:
     return Part(np.arange(min(2, count)), 0, count)
 
 
-def own_positions(count: int, fabric: Fabric) -> np.ndarray:
+def own_positions(count: int, fabric: "Fabric") -> np.ndarray:
     """Return which of the positions 0..count-1 a rank computes where nothing is learnt: each falls to one rank."""
     return np.array_split(np.arange(count), fabric.world_size)[fabric.global_rank]
 
 
-def gathered(own: Tensor, count: int, fabric: Fabric) -> Tensor:
+def gathered(own: Tensor, count: int, fabric: "Fabric") -> Tensor:
     """Return the rows of all ranks (count, …) from those of each, in the order of :func:`own_positions`."""
     if fabric.world_size == 1:
         return own
@@ -156,7 +112,7 @@ def gathered(own: Tensor, count: int, fabric: Fabric) -> Tensor:
     return torch.cat([rows[:length] for rows, length in zip(together, lengths, strict=True)])
 
 
-def with_buffers_of_the_first(module: nn.Module, fabric: Fabric) -> None:
+def with_buffers_of_the_first(module: nn.Module, fabric: "Fabric") -> None:
     """Give every rank the buffers of rank 0, its batch norm statistics for one: each rank saw other images."""
     if fabric.world_size > 1:
         for buffer in module.buffers():

@@ -12,8 +12,8 @@ from model_aggregation.config import Settings
 from model_aggregation.data.image_cache import Cache, default_cache_folder
 from model_aggregation.data.image_store import open_store
 from model_aggregation.data.loading import ImageSource, image_source
+from model_aggregation.models.build import pixel_rule
 from model_aggregation.plan import Plan
-from model_aggregation.prediction import pixel_rule
 from model_aggregation.progress import Reporter
 from model_aggregation.run_plan import RunPlan
 from model_aggregation.training.image_policies import change_of_single_images

@@ -14,7 +14,8 @@ from scipy.ndimage import gaussian_filter
 
 import model_aggregation as ma
 from model_aggregation.data import look_alikes
-from model_aggregation.data.doctor.examination import CheckRule, Examination, examine
+from model_aggregation.data.doctor.examination import Examination, examine
+from model_aggregation.data.doctor.rule import CheckRule
 from model_aggregation.data.doctor.shortcuts import find_shortcuts, shortcut_findings
 from model_aggregation.data.duplicate_findings import near_duplicates
 from model_aggregation.data.finding import Finding

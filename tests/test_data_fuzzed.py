@@ -15,8 +15,9 @@ import pytest
 from command_line import magg  # noqa: F401  (fixture)
 from PIL import Image
 
-from model_aggregation.data.doctor.examination import CheckRule, examine
+from model_aggregation.data.doctor.examination import examine
 from model_aggregation.data.doctor.page import finding_lines
+from model_aggregation.data.doctor.rule import CheckRule
 from model_aggregation.data.inspection import inspect
 from model_aggregation.data.scan import scan
 

@@ -12,7 +12,7 @@ from PIL import Image
 import model_aggregation as ma
 from model_aggregation.data.pixels import decode_to_rule
 from model_aggregation.errors import SettingsError
-from model_aggregation.prediction import pixel_rule
+from model_aggregation.models.build import pixel_rule
 
 
 def deep_images(root: Path, count: int = 24) -> Path:

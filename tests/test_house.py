@@ -25,7 +25,7 @@ LAYERS = [
     ["models"],
     ["results"],
     ["reporting"],
-    ["environment", "training"],
+    ["environment", "fabric", "training"],
     ["prediction"],
     ["analysis"],
     ["viewer"],
@@ -102,6 +102,12 @@ def test_starts_without_torch_and_ray(code):
 
 def test_ray_is_imported_for_a_cluster_only():
     assert_not_imported("import model_aggregation.api, model_aggregation.engine", "ray")
+
+
+def test_who_plans_and_leads_imports_nothing_that_computes():
+    """The runs have processes of their own; a second for each of these would delay the first batch."""
+    leads = "import model_aggregation.cli.texts, model_aggregation.plan, model_aggregation.engine"
+    assert_not_imported(leads, "lightning_fabric", "torch._dynamo", "sklearn", "matplotlib", "timm", "torchvision")
 
 
 def assert_not_imported(code, *libraries):

@@ -10,7 +10,7 @@ import torch
 from model_aggregation.config import make_settings
 from model_aggregation.data.image_store import ImageStore
 from model_aggregation.data.loading import StoredImages
-from model_aggregation.environment import make_fabric
+from model_aggregation.fabric import make_fabric
 from model_aggregation.models.build import build_network
 from model_aggregation.models.zoo import parse_model_name
 from model_aggregation.progress import Reporter

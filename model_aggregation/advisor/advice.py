@@ -21,13 +21,12 @@ from model_aggregation.data.image_store import ImageStore
 from model_aggregation.data.loading import ImageSource, StoredImages
 from model_aggregation.data.parallel import usable_cores
 from model_aggregation.data.pixels import PixelRule, decode_to_rules
-from model_aggregation.environment import make_fabric
 from model_aggregation.errors import ModelAggregationError
 from model_aggregation.evaluation.estimate import Estimate
+from model_aggregation.fabric import make_fabric
 from model_aggregation.forecast import forecast
-from model_aggregation.models.build import build_network
+from model_aggregation.models.build import build_network, pixel_rule
 from model_aggregation.plan import Plan
-from model_aggregation.prediction import pixel_rule
 from model_aggregation.progress import Reporter
 from model_aggregation.run_images import stored_images
 from model_aggregation.run_plan import RunPlan

@@ -33,8 +33,8 @@ from model_aggregation.results.index import Index
 from model_aggregation.results.leaderboard import VALIDATION
 from model_aggregation.results.objects import Group
 from model_aggregation.results.run_folder import RunFolder
+from model_aggregation.results.run_paths import REPORT_FOLDER
 
-REPORT_FOLDER = "report"
 _FILES = (
     "comparisons.csv", "ranking.csv", "repeats.csv", "roc_points.csv", "calibration.csv", "net_benefit.csv",
     "confusion.csv", "methods.md",

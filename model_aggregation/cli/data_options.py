@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
-    from model_aggregation.data.doctor.examination import CheckRule
+    from model_aggregation.data.doctor.rule import CheckRule
 
 Group = Annotated[
     str | None,
@@ -61,7 +61,7 @@ class DataOptions:
     def check_rule(self, **own: Any) -> "CheckRule":
         """Return the rule of an examination with these options and those of one command."""
         from model_aggregation.data.decoding import reading_rule
-        from model_aggregation.data.doctor.examination import CheckRule
+        from model_aggregation.data.doctor.rule import CheckRule
 
         options = dict(vars(self))
         reading = reading_rule(options.pop("window"), options.pop("max_pixels"))

@@ -1,6 +1,5 @@
 """Commands that make results: train, compare, run, plan, convert, demo."""
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ from rich.console import Console
 from model_aggregation.cli.app import app, reporter_for_console, say
 from model_aggregation.config import Settings, make_settings
 from model_aggregation.errors import InterruptionError
+from model_aggregation.launch import may_be_launched
 from model_aggregation.options import Options
 from model_aggregation.processes import start_server, stopped_by_signals
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 Flags = Annotated[Options, Parameter(name="*")]
 Models = Annotated[list[str], Parameter(consume_multiple=True, negative=())]
-_LAUNCHERS = {"WORLD_SIZE", "SLURM_STEP_NUM_TASKS"}  # whoever was started by one may have nothing to start
 
 
 @app.command
@@ -149,7 +148,7 @@ def _execute(settings: Settings) -> int:
 
 
 def _plan_and_run(settings: Settings) -> int:
-    if settings.engine == "local" and settings.jobs != 0 and not _LAUNCHERS & set(os.environ):
+    if settings.engine == "local" and settings.jobs != 0 and not may_be_launched():
         start_server()  # before our own imports, so that its imports go on beside them
     from model_aggregation.cli.texts import finding_lines, outcome_parts
     from model_aggregation.engine import follow

@@ -5,18 +5,16 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from model_aggregation.analysis.groups import REPORT_FOLDER
 from model_aggregation.config import Settings
 from model_aggregation.engine import Outcome
 from model_aggregation.engine.places import places
-from model_aggregation.forecast import Forecast
 from model_aggregation.names import SINGLE
 from model_aggregation.plan import Plan
 from model_aggregation.results.index import INDEX_NAME
@@ -24,8 +22,12 @@ from model_aggregation.results.leaderboard import leaderboard
 from model_aggregation.results.leaderboard_text import leaderboard_parts
 from model_aggregation.results.objects import Group, Run
 from model_aggregation.results.run_folder import RunFolder
+from model_aggregation.results.run_paths import REPORT_FOLDER
 from model_aggregation.run_plan import RunPlan
 from model_aggregation.setting_values import AUGMENTATIONS
+
+if TYPE_CHECKING:
+    from model_aggregation.forecast import Forecast
 
 _NO_METRICS = frozenset({"cutoff"})
 _MAIN_METRICS = frozenset(
@@ -54,7 +56,7 @@ def finding_lines(plan: Plan) -> Iterator[str]:
         yield f"{finding.severity}: {finding.message}"
 
 
-def plan_parts(plan: Plan, forecasts: list[Forecast]) -> Iterator[RenderableType]:
+def plan_parts(plan: Plan, forecasts: "list[Forecast]") -> Iterator[RenderableType]:
     """Yield what a plan would do: data, classes per split, models with their forecasts, files."""
     yield from finding_lines(plan)
     yield _counts_table(plan)
@@ -102,7 +104,7 @@ def _augmentation_lines(settings: Settings) -> Iterator[str]:
         yield f"Then mixed with each other: {' or '.join(kinds)}."
 
 
-def _file_lines(plan: Plan, first: Forecast) -> Iterator[str]:
+def _file_lines(plan: Plan, first: "Forecast") -> Iterator[str]:
     """Yield the files to be written; the runs of a comparison differ only in their names."""
     run = plan.runs[0]
     each = "" if len(plan.runs) == 1 else "each run has its own folder and names; "

@@ -17,9 +17,9 @@ from model_aggregation.engine.session import Session, follow, leading_session
 from model_aggregation.engine.supervision import Supervisor
 from model_aggregation.engine.task import Ending, Item, Task, perform
 from model_aggregation.errors import InterruptionError, ModelAggregationError
+from model_aggregation.models.build import pixel_rule
 from model_aggregation.names import SINGLE
 from model_aggregation.plan import Plan
-from model_aggregation.prediction import pixel_rule
 from model_aggregation.processes import stopped_by_signals
 from model_aggregation.progress import Reporter
 from model_aggregation.results.index import Index

@@ -1,27 +1,54 @@
 """What the server imports once, so that each run forked from it begins at once; only the server imports this module.
 
+The first run waits for it, so there is only what a run needs to begin. What runs need later is imported after the first
+one was forked, which imports it by itself when it comes to it.
+
 Nothing here may start a thread or touch a GPU: neither survives a fork.
 """
 
 # ruff: noqa: F401
 
+import os
 import signal
 from contextlib import suppress
+from functools import cache
 
-import openpyxl
-import sklearn.linear_model
-import statsmodels.stats.multitest
 import torch.utils.tensorboard.writer
-from PIL import Image
 
 import model_aggregation.engine.worker
-import model_aggregation.results.figures
+import model_aggregation.experiment
 from model_aggregation.errors import ModelError
-from model_aggregation.models.imports import timm_library
+from model_aggregation.models.imports import torchvision_models
 
 with suppress(ModelError, ImportError):  # a run that needs it says what is wrong
-    timm_library()
-Image.init()
+    torchvision_models()
+
+
+@cache
+def _import_the_rest() -> None:
+    import openpyxl
+    import sklearn.linear_model
+    import sklearn.metrics
+    import statsmodels.stats.multitest
+    from PIL import Image
+
+    import model_aggregation.assistance
+    import model_aggregation.pooling
+    import model_aggregation.results.figures
+    from model_aggregation.models.imports import timm_library
+
+    with suppress(ModelError, ImportError):
+        timm_library()
+    Image.init()
+
+
+def _after_fork() -> None:
+    if os.getpid() == _SERVER:  # not where a run forks
+        _import_the_rest()
+
+
+_SERVER = os.getpid()
+os.register_at_fork(after_in_parent=_after_fork)
 
 # Runs end at the word of the process that leads, and Ctrl-C reaches that one.
 signal.signal(signal.SIGINT, signal.SIG_IGN)

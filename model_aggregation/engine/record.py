@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_aggregation.analysis.groups import write_tables
 from model_aggregation.errors import ModelAggregationError, ResultsError
 from model_aggregation.plan import Plan
 from model_aggregation.progress import Reporter
@@ -44,6 +43,8 @@ class Record:
 
     def report(self, folder: Path) -> None:
         """Write the tables of a run or a comparison; they can be made again, so their troubles end nothing."""
+        from model_aggregation.analysis.groups import write_tables  # when a run ends, not before the first begins
+
         try:
             write_tables(folder)
         except (ModelAggregationError, OSError) as error:

@@ -11,9 +11,8 @@ from typing import Literal
 from model_aggregation.continuation import problems_of_run
 from model_aggregation.engine.live_reporter import LiveReporter
 from model_aggregation.errors import ResultsError
-from model_aggregation.experiment import BeginAgainError, Lack, execute, remove_state
+from model_aggregation.models.memory import BeginAgainError, Lack
 from model_aggregation.plan import Plan
-from model_aggregation.pooling import pool
 from model_aggregation.progress import Reporter
 from model_aggregation.results.locks import run_lock
 from model_aggregation.results.run_folder import RunFolder
@@ -66,7 +65,7 @@ def perform(task: Task, reporter: Reporter, begun: Callable[[], None]) -> Ending
             if problems:
                 raise ResultsError("The name was taken meanwhile:", problems)
             if RunFolder(item.folder).finished:
-                remove_state(RunFolder(item.folder))
+                RunFolder(item.folder).remove_state()
                 return Ending("already finished")
             if task.begins_too_late:
                 return Ending("stopped")
@@ -85,8 +84,12 @@ def _perform_alone(task: Task, reporter: Reporter) -> Ending:
     live = LiveReporter(reporter, RunFolder(item.folder))
     try:
         if isinstance(item, PoolPlan):
+            from model_aggregation.pooling import pool
+
             pool(item)
         else:
+            from model_aggregation.experiment import execute  # seconds, and the process that leads does without
+
             execute(task.plan, item, live, seconds_left=task.seconds_left, lack=task.lack)
     except BeginAgainError as error:
         return Ending("begin again", str(error), error.lack)

@@ -17,13 +17,11 @@ from typing import Any
 import torch
 import torch.distributed
 
-from model_aggregation.assistance import assist
 from model_aggregation.engine.live_reporter import SendingReporter
 from model_aggregation.engine.places import Place
 from model_aggregation.engine.task import Ending, Task, note_interruption, perform
 from model_aggregation.environment import device_choice
-from model_aggregation.experiment import Lack
-from model_aggregation.models.memory import NotEnoughMemoryError
+from model_aggregation.models.memory import Lack, NotEnoughMemoryError
 from model_aggregation.ranks import Seat, sit_down
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.run_plan import RunPlan
@@ -101,6 +99,8 @@ def _assist(connection: Connection, order: Order, send: Any) -> None:
     meeting = _sit_down(order)
     try:
         if isinstance(order.task.item, RunPlan):
+            from model_aggregation.assistance import assist  # as in ``perform``
+
             assist(order.task.plan, order.task.item, seconds_left=order.task.seconds_left)
         _stand_up()
     except Exception as error:  # noqa: BLE001  (whatever it is: the run's own process is told)

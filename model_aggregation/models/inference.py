@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from model_aggregation.data.loading import ImageSource, plain_order
@@ -19,13 +19,16 @@ from model_aggregation.models.folding import fold_batch_norm
 from model_aggregation.models.memory import memory_watched
 from model_aggregation.ranks import gathered, own_positions
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 Forward = Callable[[Tensor], Tensor]
 
 
 def predict_logits(
     network: Network,
     images: ImageSource,
-    fabric: Fabric,
+    fabric: "Fabric",
     *,
     inference: Inference | None = None,
     progress: Callable[[int, int], None] | None = None,

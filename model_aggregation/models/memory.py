@@ -3,6 +3,7 @@
 import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -20,6 +21,22 @@ class NotEnoughMemoryError(TrainingError):
     def __init__(self, message: str, action: Action = "learning") -> None:
         self.action = action
         super().__init__(message)
+
+
+@dataclass(frozen=True)
+class Lack:
+    """What there was too little memory for, and what was said of it."""
+
+    action: Action
+    message: str
+
+
+class BeginAgainError(Exception):
+    """A rank had too little memory while others wait for it: all have to begin again, with smaller batches."""
+
+    def __init__(self, lack: Lack) -> None:
+        self.lack = lack
+        super().__init__(lack.message)
 
 
 @contextmanager

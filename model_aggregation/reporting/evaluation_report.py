@@ -22,9 +22,6 @@ from model_aggregation.reporting.layout import FONT_POINTS
 from model_aggregation.reporting.methods_text import methods_text
 from model_aggregation.results.drawing import plain_style, save_for_paper
 
-TABLES = ("roc_points.csv", "calibration.csv", "net_benefit.csv", "confusion.csv", "methods.md")
-"""The files of a report without figures."""
-
 _FIGURES = {
     "roc": curve_figures.roc_figure,
     "precision_recall": curve_figures.precision_recall_figure,

@@ -12,9 +12,9 @@ import pandas as pd
 
 from model_aggregation.errors import ResultsError
 from model_aggregation.results.run_folder import RunFolder
+from model_aggregation.results.run_paths import REPORT_FOLDER
 from model_aggregation.results.tables import read_numbers
 
-REPORT_FOLDER = "report"
 RANKING_NAME = "ranking.csv"
 
 _COLUMNS = frozenset({"run_name", "metric", "value", "rank_low", "rank_high", "top_group", "reason"})

@@ -4,6 +4,7 @@ A run is finished once ``metrics.json``, the last file written, is there.
 """
 
 import re
+import shutil
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -141,6 +142,12 @@ class RunFolder(RunPaths):
     def clear_error(self) -> None:
         """Remove the error of an earlier attempt."""
         self.error_txt.unlink(missing_ok=True)
+
+    def remove_state(self) -> None:
+        """Remove the states and the features of a finished run; one that was cut short may still go on."""
+        facts = self.read_environment() if self.environment_json.is_file() else {}
+        if self.state_folder.is_dir() and not facts.get("cut_short"):
+            shutil.rmtree(self.state_folder)
 
     def append_status(self, line: str) -> None:
         """Add a line to the log a person reads."""

@@ -9,6 +9,10 @@ from typing import Literal
 from model_aggregation.errors import ResultsError
 from model_aggregation.names import model_slug
 
+REPORT_FOLDER = "report"
+REPORT_TABLES = ("roc_points.csv", "calibration.csv", "net_benefit.csv", "confusion.csv", "methods.md")
+"""The files of a run's report without figures."""
+
 
 class RunPaths:
     """The paths of one run's files.
@@ -50,6 +54,16 @@ class RunPaths:
     def progress_jsonl(self) -> Path:
         """Where the run stands while it goes on; there is none once it is finished."""
         return self.path / "progress.jsonl"
+
+    @property
+    def transforms_py(self) -> Path:
+        """The run's copy of the user's transforms."""
+        return self.path / "transforms.py"
+
+    @property
+    def state_folder(self) -> Path:
+        """Where the states of an unfinished training and the features of its frozen network lie."""
+        return self.path / "state"
 
     def architecture_txt(self, model: str) -> Path:
         """The network, printed."""

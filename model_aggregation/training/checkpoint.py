@@ -11,13 +11,15 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from model_aggregation.files import file_hash, to_disk, whole_or_absent
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 _GENERATIONS = 2
 _NAME = re.compile(r"checkpoint_(\d+)_([0-9a-f]{16})\.pt")
@@ -73,7 +75,7 @@ class Checkpoints:
     """
 
     def __init__(
-        self, folder: Path, best_weights: Path, say: Callable[[str], None], fabric: Fabric | None = None
+        self, folder: Path, best_weights: Path, say: Callable[[str], None], fabric: "Fabric | None" = None
     ) -> None:
         self._folder, self._best_weights, self._say = folder, best_weights, say
         self._fabric = fabric if fabric is not None and fabric.world_size > 1 else None

@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from model_aggregation.config import Settings
@@ -16,6 +15,9 @@ from model_aggregation.models.build import Network
 from model_aggregation.progress import Reporter
 from model_aggregation.training.journal import Journal
 from model_aggregation.training.time_limit import TimeLimit
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,7 @@ class Training:
     train: LabelledImages
     validation: LabelledImages | None
     settings: Settings
-    fabric: Fabric
+    fabric: "Fabric"
     files: TrainingFiles
     reporter: Reporter
     journal: Journal

@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from model_aggregation.errors import TrainingError
 
@@ -18,6 +17,8 @@ def validation_value(best_by: str, row: dict[str, Any], probabilities: np.ndarra
     """
     if best_by in ("loss", "accuracy"):
         return float(row[f"val_{best_by}"])
+    from sklearn.metrics import balanced_accuracy_score, roc_auc_score  # after the first epoch, not before it
+
     if best_by == "balanced_accuracy":
         return float(balanced_accuracy_score(labels, probabilities.argmax(1)))
     classes = probabilities.shape[1]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from model_aggregation.data.doctor.examination import CheckRule, Count, inspected
+from model_aggregation.data.doctor.rule import CheckRule, Count, inspected
 from model_aggregation.data.finding import Finding, sorted_findings
 from model_aggregation.data.findings import list_findings
 from model_aggregation.data.image_table import LOOK_ALIKE, ImageTable
