@@ -15,7 +15,8 @@ test      predictions of the test images
 whole     all models one after the other: both kinds of epochs, validation in each, test; ``direct`` without
           stored features, ``stored`` with them
 
-Without ``--data`` images are handwritten digits drawn large (500 × 400, JPEG), odd against even. Without ``--weights``
+Without ``--data`` images are handwritten digits drawn large (500 × 400, JPEG), odd against even; a folder of ``--data``
+has two classes in each of train, val and test. Models are those of torchvision, or ``timm:NAME``. Without ``--weights``
 networks start from random weights whose batch norm has seen some images: times are those of real weights, and so is the
 comparison of what both sides reach, but what they reach is low. Every ratio is the median of the rounds.
 ``peak ratio`` is our largest memory divided by the plain side's (processes that decode not counted); decodes are those
@@ -35,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from plain_loop import Clock, plain_side, write_images, write_weights
+from plain_loop import Clock, given_weights, plain_side, write_images, write_weights
 
 COLUMNS = {
     "wall_ratio": 12, "cpu_ratio": 11, "plain_wall": 12, "ours_wall": 11, "plain_auc": 11, "ours_auc": 10,
@@ -61,7 +62,8 @@ def our_side(task: dict[str, Any]) -> dict[str, float]:
     cold = whole or phase == "decode"
     given = {
         "log_folder": folder / "log", "cache_folder": folder if cold else Path(task["folder"]) / "cache",
-        "quiet": True, "positive": "odd", "batch_size": task["batch"], "optimizer": "adam", "learning_rate": 1e-4,
+        "quiet": True, "positive": task["positive"],
+        "batch_size": task["batch"], "optimizer": "adam", "learning_rate": 1e-4,
         "schedule": "constant", "warmup_epochs": 0, "drop_last": True, "normalize": "half",
         "interpolation": "bilinear", "image_size": 224, "workers": task["threads"], "test_weights": "last",
         "augmentation": "flips" if task["flips"] else "none", "allow_duplicates": True,
@@ -172,7 +174,7 @@ def main() -> None:
     numbers = {"rounds": 3, "threads": 1, "train": 128, "val": 32, "test": 64, "batch": 16, "frozen": 3, "full": 1}
     for name, default in numbers.items():
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--data", type=Path, help="folder with train, val and test, in each even and odd")
+    parser.add_argument("--data", type=Path, help="folder with train, val and test, in each two classes")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--side", choices=["plain", "ours"], help=argparse.SUPPRESS)
     parser.add_argument("--task", type=json.loads, help=argparse.SUPPRESS)
@@ -195,12 +197,19 @@ def run_all(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     counts = {name: getattr(arguments, name) for name in ("train", "val", "test")}
     data = arguments.data or write_images(folder / "images", counts)
     given = dict(word.split("=", 1) for word in arguments.weights)
-    weights = {model: given.get(model) or str(write_weights(folder, model, data)) for model in arguments.models}
-    task = {"data": str(data), "folder": str(folder), "weights": weights, "models": arguments.models,
+    weights = {
+        model: str(
+            given_weights(folder, model, Path(given[model])) if model in given else write_weights(folder, model, data)
+        )
+        for model in arguments.models
+    }
+    positive = sorted(path.name for path in (data / "train").iterdir())[1]
+    task = {"data": str(data), "positive": positive, "folder": str(folder), "weights": weights,
+            "models": arguments.models,
             **{name: getattr(arguments, name) for name in ("threads", "batch", "frozen", "full")}}  # fmt: skip
     rows = []
     print(
-        f"{'phase':14}{'model':20}" + "".join(f"{key.replace('_', ' '):>{width}}" for key, width in COLUMNS.items()),
+        f"{'phase':14}{'model':32}" + "".join(f"{key.replace('_', ' '):>{width}}" for key, width in COLUMNS.items()),
         flush=True,
     )
     for phase in arguments.phases:
@@ -209,7 +218,7 @@ def run_all(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
             row = compare({**task, "models": models}, phase, arguments.rounds)
             rows.append(row)
             cells = (f"{row[key]:>{width}.2f}" if key in row else " " * width for key, width in COLUMNS.items())
-            print(f"{row['phase']:14}{row['model']:20}" + "".join(cells), flush=True)
+            print(f"{row['phase']:14}{row['model']:32}" + "".join(cells), flush=True)
     return {
         "rows": rows, "counts": counts, "threads": arguments.threads, "batch": arguments.batch,
         "machine": platform.processor() or platform.machine(), "versions": versions(),

@@ -4,8 +4,8 @@
                                [--peers timm "timm best" fastai autogluon] [--python PEER=PROGRAM …] [--json FILE]
 
 Every side fine-tunes the whole network for the same epochs from the same weights and then predicts the test images;
-the time holds both, and reading the images. Ours: ``freeze: false``, flips, its defaults otherwise, two processes that
-read, as timm's loader and AutoGluon's have.
+the time holds both, and reading the images. Ours: ``freeze: false``, its defaults otherwise, two processes that read, as
+timm's loader and AutoGluon's have.
 
 timm        a loop over timm's own parts as its documentation describes them: create_dataset, create_loader with its
             default augmentation, create_optimizer_v2, create_scheduler_v2, float32, two workers
@@ -46,7 +46,7 @@ def ours(task: dict[str, Any]) -> dict[str, float]:
         run = ma.train(
             task["data"], task["model"], weights=(task["weights"],), epochs=task["epochs"], freeze=False, name="one",
             positive="odd", batch_size=task["batch"], optimizer="adam", learning_rate=1e-4, schedule="constant",
-            warmup_epochs=0, drop_last=True, normalize="half", image_size=224, augmentation="flips",
+            warmup_epochs=0, drop_last=True, normalize="half", image_size=224,
             validation=False, quiet=True, log_folder=folder / "log", cache_folder=folder, allow_duplicates=True,
             workers=2, jobs=0,
         )  # fmt: skip

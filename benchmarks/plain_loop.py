@@ -112,9 +112,11 @@ class Plain:
 
 
 def plain_network(model: str) -> Any:
-    """Return a torchvision network for two classes."""
-    from model_aggregation.models.imports import torchvision_models
+    """Return a network of torchvision, or with ``timm:`` before its name of timm, for two classes."""
+    from model_aggregation.models.imports import timm_library, torchvision_models
 
+    if model.startswith("timm:"):
+        return timm_library().create_model(model.removeprefix("timm:"), num_classes=2)
     return torchvision_models().get_model(model, weights=None, num_classes=2)
 
 
@@ -181,5 +183,27 @@ def write_weights(folder: Path, model: str, data: Path) -> Path:
     with torch.no_grad():
         for start in range(0, min(64, len(images)), 16):
             network(torch.stack([images[number][0] for number in range(start, min(start + 16, len(images)))]))
-    torch.save(network.state_dict(), folder / f"{model}.pth")
-    return folder / f"{model}.pth"
+    return saved(network, folder, model)
+
+
+def given_weights(folder: Path, model: str, file: Path) -> Path:
+    """Write the weights of a file with a new head for two classes, which both sides start from."""
+    import torch
+    from safetensors.torch import load_file
+
+    torch.manual_seed(0)
+    network = plain_network(model)
+    found = load_file(file) if file.suffix == ".safetensors" else torch.load(file, weights_only=True)
+    state = network.state_dict()
+    fitting = {name: value.to(state[name].dtype) for name, value in found.items() if value.shape == state[name].shape}
+    network.load_state_dict(state | fitting)
+    return saved(network, folder, model)
+
+
+def saved(network: Any, folder: Path, model: str) -> Path:
+    """Write the state of a network and return its file."""
+    import torch
+
+    path = folder / f"{model.replace(':', '_')}.pth"
+    torch.save(network.state_dict(), path)
+    return path
