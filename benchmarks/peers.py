@@ -4,8 +4,8 @@
                                [--peers timm "timm best" fastai autogluon] [--python PEER=PROGRAM …] [--json FILE]
 
 Every side fine-tunes the whole network for the same epochs from the same weights and then predicts the test images;
-the time holds both, and reading the images. Ours: ``freeze: false``, its defaults otherwise, two processes that read, as
-timm's loader and AutoGluon's have.
+the time holds both, and reading the images. Ours: ``freeze: false``, its defaults otherwise, two processes that
+read, as timm's loader and AutoGluon's have.
 
 timm        a loop over timm's own parts as its documentation describes them: create_dataset, create_loader with its
             default augmentation, create_optimizer_v2, create_scheduler_v2, float32, two workers
