@@ -5,11 +5,9 @@ page faults; with idle OpenMP threads that spin, a neighbour on one core slows a
 """
 
 import ctypes
-import multiprocessing
 import os
 import platform
 import sys
-from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -46,33 +44,14 @@ def keep_freed_memory() -> bool:
 
 
 def free_cores() -> int:
-    """Return how many cores this process may use and others leave free now, at least 1; takes a quarter of a second.
-
-    What started this process may still import what later runs need: that is soon over, and does not count.
-    """
+    """Return how many cores this process may use and others leave free now, at least 1; takes a quarter of a second."""
     import psutil
 
-    before = _seconds_of_starters()
     used = psutil.cpu_percent(interval=_LOAD_SECONDS, percpu=True)
-    passing = (_seconds_of_starters() - before) / _LOAD_SECONDS
     everywhere = list(range(len(used)))
     cores = everywhere if sys.platform == "darwin" else psutil.Process().cpu_affinity()  # macOS has no affinity
-    idle = sum(1 - used[core] / 100 for core in cores) + passing
+    idle = sum(1 - used[core] / 100 for core in cores)
     return max(1, min(round(idle), _quota() or len(cores)))
-
-
-def _seconds_of_starters() -> float:
-    """Return the CPU seconds of the server that this process was forked from, and of the process that leads."""
-    import psutil
-
-    leader = multiprocessing.parent_process()
-    if leader is None:
-        return 0.0
-    seconds = 0.0
-    for number in {leader.pid, os.getppid()}:
-        with suppress(psutil.Error):  # it may have ended
-            seconds += sum(psutil.Process(number).cpu_times()[:2])
-    return seconds
 
 
 def _quota() -> int | None:

@@ -1,14 +1,11 @@
 """What a machine decides is timed once, recorded, and used again; what the settings say holds."""
 
 import json
-import multiprocessing
 import os
 import platform
 import subprocess
 import sys
-from types import SimpleNamespace
 
-import psutil
 import pytest
 import torch
 import yaml
@@ -16,7 +13,6 @@ from command_line import magg  # noqa: F401
 from training_samples import Lab, continues_alike, same
 
 import model_aggregation as ma
-from model_aggregation import startup
 from model_aggregation.config import make_settings
 from model_aggregation.errors import SettingsError
 from model_aggregation.forecast import Cost, seconds_of_change
@@ -228,18 +224,6 @@ def test_settings_without_effect(settings, words):
 def test_cores_and_memory():
     assert 1 <= free_cores() <= os.cpu_count()
     assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
-
-
-def test_what_started_a_run_does_not_count_as_a_neighbour(monkeypatch):
-    """The server of runs imports on one of two cores while the first run looks for free ones."""
-    monkeypatch.setattr(startup, "_quota", lambda: None)
-    seconds = iter([1.0, 1.0, 1.25, 1.0])  # of server and leader, before and after
-    monkeypatch.setattr(psutil, "cpu_percent", lambda interval, percpu: [100.0, 2.0])
-    process = SimpleNamespace(cpu_affinity=lambda: [0, 1], cpu_times=lambda: (next(seconds), 0.0, 9.0))
-    monkeypatch.setattr(psutil, "Process", lambda *_: process)
-    assert free_cores() == 1
-    monkeypatch.setattr(multiprocessing, "parent_process", lambda: SimpleNamespace(pid=1))
-    assert free_cores() == 2
 
 
 def test_importing_changes_nothing_and_the_command_line_calms_threads():

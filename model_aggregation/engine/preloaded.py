@@ -1,7 +1,7 @@
 """What the server imports once, so that each run forked from it begins at once; only the server imports this module.
 
-The first run waits for it, so there is only what a run needs to begin. What runs need later is imported after the first
-one was forked, which imports it by itself when it comes to it.
+The first run waits for it, so there is only what a run needs to begin; it imports the rest by itself when it comes to
+it. The server does so before it forks the second run: the first finds the machine quiet, on which it times its network.
 
 Nothing here may start a thread or touch a GPU: neither survives a fork.
 """
@@ -12,6 +12,7 @@ import os
 import signal
 from contextlib import suppress
 from functools import cache
+from itertools import count
 
 import torch.utils.tensorboard.writer
 
@@ -26,6 +27,7 @@ with suppress(ModelError, ImportError):  # a run that needs it says what is wron
 
 @cache
 def _import_the_rest() -> None:
+    """Import what runs need later than their first batch."""
     import openpyxl
     import sklearn.linear_model
     import sklearn.metrics
@@ -42,13 +44,13 @@ def _import_the_rest() -> None:
     Image.init()
 
 
-def _after_fork() -> None:
-    if os.getpid() == _SERVER:  # not where a run forks
+def _before_fork() -> None:
+    if os.getpid() == _SERVER and next(_FORKS):  # not where a run forks, and not for the first run
         _import_the_rest()
 
 
-_SERVER = os.getpid()
-os.register_at_fork(after_in_parent=_after_fork)
+_SERVER, _FORKS = os.getpid(), count()
+os.register_at_fork(before=_before_fork)
 
 # Runs end at the word of the process that leads, and Ctrl-C reaches that one.
 signal.signal(signal.SIGINT, signal.SIG_IGN)
