@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+_LOW = (torch.bfloat16, torch.float16)
 _STRIP = 3  # columns of a kernel, at most, whose gradient oneDNN computes quickly
 _Pair = tuple[int, int]
 _Where = tuple[_Pair, _Pair]  # stride and padding
@@ -34,7 +35,7 @@ def depthwise_convolution(  # noqa: PLR0917  (the arguments of torch.conv2d)
         return None
     autocast = torch.is_autocast_enabled(input.device.type)
     kind = torch.get_autocast_dtype(input.device.type) if autocast else weight.dtype
-    if weight.shape[3] <= _STRIP and (max(_pair(stride)) == 1 or kind == torch.float32):
+    if weight.shape[3] <= _STRIP and (max(_pair(stride)) == 1 or kind not in _LOW):
         return None
     if autocast:
         input, weight, bias = input.to(kind), weight.to(kind), None if bias is None else bias.to(kind)
@@ -71,7 +72,7 @@ class _Depthwise(torch.autograd.Function):
 
 
 def _of_images(gradient: Tensor, images: Tensor, weight: Tensor, stride: _Pair, padding: _Pair) -> Tensor:
-    if max(stride) == 1:
+    if max(stride) == 1 or images.dtype not in _LOW:
         return _backward(gradient, images, weight, stride, padding)[0]
     shape = torch.empty_like(images, dtype=torch.float32)  # its values are not looked at
     return _backward(gradient.float(), shape, weight.float(), stride, padding)[0].to(images.dtype)
