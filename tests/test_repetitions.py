@@ -150,19 +150,18 @@ def test_a_stop_before_the_environment_is_written_is_continued(tmp_path, given, 
 
 
 def test_a_failed_fold_fails_the_pool_with_its_reason(tmp_path, given, monkeypatch):
-    from model_aggregation import engine
-    from model_aggregation.engine import task
+    from model_aggregation import engine, experiment
 
     settings = {key: given[key] for key in given if key != "quiet"}
     plan = ma.make_plan(data=tmp_path / "data", model=MODEL, folds=2, **settings)
-    execute = task.execute
+    execute = experiment.execute
 
     def fails_once(whole, item, reporter, **given):
         if item.settings.fold == 2:
             raise DataError("the disk is gone")
         return execute(whole, item, reporter, **given)
 
-    monkeypatch.setattr(task, "execute", fails_once)
+    monkeypatch.setattr(experiment, "execute", fails_once)
     outcome = engine.run(plan)
     assert outcome.failed.keys() == {"g_test_resnet_f2", "g_test_resnet"}
     assert "fold 2, g_test_resnet_f2: the disk is gone" in outcome.failed["g_test_resnet"]
