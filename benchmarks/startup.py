@@ -3,8 +3,9 @@
     python benchmarks/startup.py [--rounds 5] [--images 1000] [--size 224] [--model torchvision:resnet18] [--json FILE]
 
 Each command is given as a user gives it, in a process of its own; medians of wall and CPU seconds. ``first batch`` is
-the time from the start of ``magg train`` until the first batch has been learnt; what was decoded and inspected before
-(by a run that is not counted) is there already, as are the timings of the arithmetic. Whatever process learns it writes
+the time from the start of ``magg train`` until the first batch lies before the network (``there``) and has been learnt;
+what was decoded and inspected before (by a run that is not counted) is there already, as are the timings of the
+arithmetic. Whatever process learns it writes
 down when: a ``sitecustomize`` beside the program looks over its shoulder. Then the run is stopped.
 """
 
@@ -37,10 +38,11 @@ class Watcher:
             learn = module._learn
 
             def noted(*given, **named):
+                there = time.time()
                 result = learn(*given, **named)
                 try:
                     with open(os.environ["FIRST_BATCH"], "x") as file:
-                        file.write(repr(time.time()))
+                        file.write(f"{there} {time.time()}")
                 except FileExistsError:
                     pass
                 return result
@@ -80,7 +82,8 @@ def first_batch(words: list[str], folder: Path) -> dict[str, float]:
         raise SystemExit(f"no batch was learnt: {(process.communicate()[1] or b'').decode(errors='replace')}")
     process.send_signal(signal.SIGTERM)
     process.communicate()
-    return {"wall": float(note.read_text()) - started}
+    there, learnt = map(float, note.read_text().split())
+    return {"there": there - started, "learnt": learnt - started}
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ gradient is computed in float32 and rounded. Both are torch's own sums, and diff
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, cast
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 _LOW = (torch.bfloat16, torch.float16)
+_MEASURED = ("AVX2", "AVX512")
 _STRIP = 3  # columns of a kernel, at most, whose gradient oneDNN computes quickly
 _Pair = tuple[int, int]
 _Where = tuple[_Pair, _Pair]  # stride and padding
@@ -29,7 +31,7 @@ def depthwise_convolution(  # noqa: PLR0917  (the arguments of torch.conv2d)
     groups: int = 1,
 ) -> Tensor | None:
     """Convolve as ``torch.conv2d`` does, with quick gradients; None where torch's are quick, or none are needed."""
-    if isinstance(padding, str) or _pair(dilation) != (1, 1) or input.ndim != 4:
+    if isinstance(padding, str) or _pair(dilation) != (1, 1) or input.ndim != 4 or not _is_measured():
         return None
     if not (groups == len(weight) == input.shape[1] > 1 and (input.requires_grad or weight.requires_grad)):
         return None
@@ -41,6 +43,12 @@ def depthwise_convolution(  # noqa: PLR0917  (the arguments of torch.conv2d)
         input, weight, bias = input.to(kind), weight.to(kind), None if bias is None else bias.to(kind)
     convolve = cast(Callable[..., Tensor], _Depthwise.apply)
     return convolve(input, weight, bias, (_pair(stride), _pair(padding)))
+
+
+@cache
+def _is_measured() -> bool:
+    """Return whether this is a kind of CPU on which torch's way was found to be slow."""
+    return torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() in _MEASURED
 
 
 def _pair(value: int | Sequence[int]) -> _Pair:

@@ -32,18 +32,18 @@ class _QuickGradients(TorchFunctionMode):
         return function(*arguments, **(named or {})) if result is None else result
 
 
-def _mean(images: Tensor, dim: Any = None, keepdim: bool = False, **others: Any) -> Tensor | None:
+def _mean(input: Tensor, dim: Any = None, keepdim: bool = False, **others: Any) -> Tensor | None:
     """Return the mean over the plane with its quick gradient; None where it is another mean."""
     dims = (dim,) if isinstance(dim, int) else tuple(dim or ())
-    if others or images.ndim != 4 or sorted(number % 4 for number in dims) != [2, 3] or not images.requires_grad:
+    if others or input.ndim != 4 or sorted(number % 4 for number in dims) != [2, 3] or not input.requires_grad:
         return None
-    mean = cast(Tensor, _PlaneMean.apply(images))
+    mean = cast(Tensor, _PlaneMean.apply(input))
     return mean if keepdim else mean.flatten(1)
 
 
-def _pool(images: Tensor, output_size: Any) -> Tensor | None:
+def _pool(input: Tensor, output_size: Any) -> Tensor | None:
     whole = output_size in (1, (1, 1), [1, 1])
-    return _mean(images, (2, 3), keepdim=True) if whole else None
+    return _mean(input, (2, 3), keepdim=True) if whole else None
 
 
 class _PlaneMean(torch.autograd.Function):
