@@ -55,6 +55,10 @@ def our_side(task: dict[str, Any]) -> dict[str, float]:
     """
     import model_aggregation as ma
     from model_aggregation import api, experiment  # noqa: F401  (imported now, as the plain side is)
+    from model_aggregation.analysis import groups  # noqa: F401
+    from model_aggregation.engine.later import import_the_rest
+
+    import_the_rest()
 
     clock = Clock()
     phase, folder = task["phase"], Path(tempfile.mkdtemp(dir=task["folder"]))

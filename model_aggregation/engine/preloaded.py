@@ -11,13 +11,13 @@ Nothing here may start a thread or touch a GPU: neither survives a fork.
 import os
 import signal
 from contextlib import suppress
-from functools import cache
 from itertools import count
 
 import torch.utils.tensorboard.writer
 
 import model_aggregation.engine.worker
 import model_aggregation.experiment
+from model_aggregation.engine.later import import_the_rest
 from model_aggregation.errors import ModelError
 from model_aggregation.models.imports import torchvision_models
 
@@ -25,28 +25,9 @@ with suppress(ModelError, ImportError):  # a run that needs it says what is wron
     torchvision_models()
 
 
-@cache
-def _import_the_rest() -> None:
-    """Import what runs need later than their first batch."""
-    import openpyxl
-    import sklearn.linear_model
-    import sklearn.metrics
-    import statsmodels.stats.multitest
-    from PIL import Image
-
-    import model_aggregation.assistance
-    import model_aggregation.pooling
-    import model_aggregation.results.figures
-    from model_aggregation.models.imports import timm_library
-
-    with suppress(ModelError, ImportError):
-        timm_library()
-    Image.init()
-
-
 def _before_fork() -> None:
     if os.getpid() == _SERVER and next(_FORKS):  # not where a run forks, and not for the first run
-        _import_the_rest()
+        import_the_rest()
 
 
 _SERVER, _FORKS = os.getpid(), count()
