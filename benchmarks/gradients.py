@@ -29,6 +29,7 @@ CPU = torch.device("cpu")
 def gradients(network: Network, images: Tensor, *, quick: bool, low: bool = False) -> dict[str, Tensor]:
     """Return the gradient of each tensor that the loss depends on."""
     network.module.zero_grad()
+    network.module.train().eval()  # some keep what they computed in evaluation mode
     with quick_gradients(CPU) if quick else nullcontext(), torch.autocast("cpu", torch.bfloat16, enabled=low):
         loss = network.module(images).float().square().sum() if low else network.module(images).square().sum()
     loss.backward()

@@ -61,9 +61,12 @@ def test_quick_gradients_are_those_of_torch(kernel, stride, padding, precision, 
         assert closeness(found, expected) < 1.5 * closeness(other, expected) + 1e-5
 
 
-def test_images_narrower_than_a_kernel():
-    layer = nn.Conv2d(4, 4, 7, padding=3, groups=4)
-    images = torch.randn(2, 4, 2, 2)
+@pytest.mark.parametrize("kernel", [5, 7, 9, 11])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("side", [(1, 1), (2, 2), (5, 1), (1, 3)])
+def test_images_narrower_than_a_kernel(kernel, stride, side):
+    layer = nn.Conv2d(4, 4, kernel, stride, padding=kernel // 2, groups=4)
+    images = torch.randn(2, 4, *side)
     plain, quick = (gradients(layer, images, torch.float32, quick=quick) for quick in (False, True))
     assert max(map(closeness, quick, plain)) < 1e-5
 

@@ -95,12 +95,22 @@ def _of_weight(gradient: Tensor, images: Tensor, weight: Tensor, stride: _Pair, 
     found, first = [], 0
     for strip in strips:
         seen = (gradient.shape[3] - 1) * stride[1] + strip.shape[3]
-        left = padding[1] - first  # negative: columns of the images are left out
-        margins = (left, seen - left - images.shape[3], padding[0], padding[0])
-        moved = functional.pad(images, margins)  # with a margin of its own: oneDNN is slow at some paddings
+        moved = _moved(images, padding[1] - first, seen, padding[0])  # oneDNN is slow at some paddings
         found.append(_backward(gradient, moved, strip, stride, (0, 0), of_weight=True)[1])
         first += strip.shape[3]
     return torch.cat(found, dim=3)
+
+
+def _moved(images: Tensor, left: int, columns: int, rows: int) -> Tensor:
+    """Return so many columns from ``left`` before the images (or after their beginning) on, with ``rows`` of margin.
+
+    What lies outside of the images is zero.
+    """
+    first, last = max(0, -left), min(images.shape[3], columns - left)
+    if first >= last:  # images that are narrower than the kernel
+        return images.new_zeros(*images.shape[:2], images.shape[2] + 2 * rows, columns)
+    before = max(0, left)
+    return functional.pad(images[..., first:last], (before, columns - before - (last - first), rows, rows))
 
 
 def _backward(
