@@ -81,10 +81,9 @@ def split_images(table: ImageTable, rule: SplitRule) -> ImageTable:
     rows = _rows_to_split(table)
     units = _units(rows, str(rule.seed))
     split_of_unit = np.array(allocate(units.content, rule.millionths()))
-    frame = table.frame.copy()
-    frame["split"] = ""
-    frame.loc[rows.index, "split"] = split_of_unit[units.of_row]
-    return replace(table, frame=frame)
+    split = pd.Series("", index=table.frame.index)
+    split[rows.index] = split_of_unit[units.of_row]
+    return replace(table, frame=table.frame.assign(split=split))  # the other columns are shared, not copied
 
 
 @dataclass(frozen=True)
@@ -144,7 +143,9 @@ def repeated_fold_tables(table: ImageTable, rule: FoldRule, *, repeats: int) -> 
 def _rows_to_split(table: ImageTable) -> pd.DataFrame:
     if not table.inspected:
         raise ValueError("inspect the table before splitting it: equal pictures must stay together")
-    rows = table.readable().sort_values("id", kind="stable")  # the first id of a unit gives its hash
+    rows = table.readable()
+    if not rows["id"].is_monotonic_increasing:
+        rows = rows.sort_values("id", kind="stable")  # the first id of a unit gives its hash
     if rows.empty:
         raise DataError(f"{table.root} holds no readable image")
     return rows
@@ -173,8 +174,7 @@ def apply_split(table: ImageTable, split_file: Path) -> ImageTable:
         message = f"{split_file} does not fit the images of {table.root}"
         raise DataError(f"{message}; bring back the images it was made for, or make another with magg split", problems)
     by_id = given_text.set_index("id").reindex(table.frame["id"])
-    frame = table.frame.copy()
-    frame["split"] = by_id["split"].to_numpy()
+    frame = table.frame.assign(split=by_id["split"].to_numpy())
     if not table.has_groups and "group" in by_id:
         frame["group"] = by_id["group"].to_numpy()
     return replace(table, frame=frame)
