@@ -22,7 +22,7 @@ from model_aggregation.training.job import LabelledImages
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The images of one split: their table, and where their pixels come from."""
+    """The images of one split: their table (``path``, ``label``), and where their pixels come from."""
 
     table: pd.DataFrame
     images: ImageSource
@@ -106,7 +106,7 @@ def load_images(plan: Plan, run: RunPlan, reporter: Reporter) -> RunImages:
     }
     if store is None:
         sources = {name: _CountedImages(source, decodes) for name, source in sources.items()}
-    return RunImages({name: Split(table, sources[name]) for name, table in tables.items()}, decodes)
+    return RunImages({name: Split(table[["path", "label"]], sources[name]) for name, table in tables.items()}, decodes)
 
 
 def worker_count(settings: Settings) -> int:
