@@ -15,10 +15,11 @@ from model_aggregation.data.image_table import ImageTable
 from model_aggregation.data.splitting import write_split
 from model_aggregation.disk_space import check_room
 from model_aggregation.errors import PredictionsError, ResultsError
-from model_aggregation.files import read_json, write_csv, write_json
+from model_aggregation.files import read_json, remove_abandoned, write_csv, write_json
 from model_aggregation.names import SINGLE, check_path_lengths
 from model_aggregation.plan import Plan
 from model_aggregation.results.run_folder import RunFolder
+from model_aggregation.results.run_paths import REPORT_FOLDER
 from model_aggregation.run_plan import PoolPlan, RunPlan
 from model_aggregation.setting_values import seconds_of
 from model_aggregation.settings_files import settings_mapping
@@ -129,6 +130,8 @@ def _reopen(plan: Plan) -> None:
 
 
 def _write_plan(plan: Plan) -> None:
+    for folder in (plan.folder, plan.folder / REPORT_FOLDER):
+        remove_abandoned(folder)
     for name, table in plan.split_files().items():
         write_split(table, plan.folder / name)
     if plan.runs[0].group_name != SINGLE and not plan.settings.comparison:

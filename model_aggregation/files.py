@@ -7,6 +7,8 @@ import errno
 import hashlib
 import json
 import os
+import platform
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,11 +31,12 @@ _DISK_TROUBLES = {
 def whole_or_absent(path: Path) -> Iterator[Path]:
     """Give a temporary path beside ``path``; rename it to ``path`` when the block ends without an error.
 
-    Two processes that write the same file do not meet: the temporary name carries the process id. The
+    Two processes that write the same file do not meet: the temporary name carries machine and process. The
     temporary name keeps the suffix of ``path``, because some writers choose the format by it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem[:40]}.{os.getpid()}.part{path.suffix}")  # short: names have limits
+    writer = f"{_machine()}-{os.getpid()}"
+    temporary = path.with_name(f".{path.stem[:40]}.{writer}.part{path.suffix}")  # short: names have limits
     try:
         yield temporary
         to_disk(temporary)
@@ -70,9 +73,36 @@ def to_disk(path: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what a process that was killed left half-written in a folder and below."""
+    """Remove what a process that was killed left half-written in a folder and below, where no other one writes."""
     for path in folder.rglob(".*.part*"):
         path.unlink(missing_ok=True)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what a process of this machine that lives no longer left half-written in a folder, not below.
+
+    Others may be writing there: what is theirs stays, and so does what another machine writes.
+    """
+    for path in folder.glob(f".*.{_machine()}-*.part*"):
+        writer = re.search(r"-(\d+)\.part[^-]*$", path.name)
+        if writer is not None and not _lives(int(writer[1])):
+            path.unlink(missing_ok=True)
+
+
+def _lives(process: int) -> bool:
+    import psutil  # rarely needed
+
+    try:
+        return bool(psutil.Process(process).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+
+
+def _machine() -> str:
+    """Return this machine's mark in temporary names: process ids of another mean nothing here."""
+    return content_hash(platform.node().encode(errors="replace"))[:6]
 
 
 def reserve(path: Path) -> None:

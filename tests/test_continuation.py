@@ -1,6 +1,7 @@
 """Names that are taken, inputs that changed, two processes at once, and settings without effect."""
 
 import multiprocessing
+import os
 import time
 
 import numpy as np
@@ -12,6 +13,7 @@ from conftest import write_image
 import model_aggregation as ma
 from model_aggregation.config import make_settings
 from model_aggregation.errors import ModelError, ResultsError, SettingsError
+from model_aggregation.files import whole_or_absent
 from model_aggregation.models.build import build_network
 from model_aggregation.models.imports import torchvision_models
 from model_aggregation.models.libraries import rescales_input
@@ -203,3 +205,20 @@ def test_a_log_folder_that_cannot_be_made_is_said_before_anything_is_read(tmp_pa
     log = tmp_path / "file" if where == "a file" else tmp_path / "file" / "log"
     with pytest.raises(SettingsError, match="is a file, not a folder"):
         ma.train(small_data(tmp_path / "data"), MODEL, positive="a", log_folder=log, **given)
+
+
+def test_what_a_killed_command_left_beside_its_runs_goes_with_the_next(tmp_path, given):
+    data = small_data(tmp_path / "data")
+    folder = tmp_path / "log" / "g"
+    dead = multiprocessing.get_context("spawn").Process()
+    dead.start()
+    dead.join()
+    (folder / "report").mkdir(parents=True)
+    with whole_or_absent(folder / "findings.csv") as temporary:
+        temporary.touch()
+        left = [temporary.with_name(temporary.name.replace(f"-{os.getpid()}.", f"-{dead.pid}.")), folder / "report"]
+    left[1] = left[1] / left[0].name
+    for path in left:
+        path.write_text("half", encoding="utf-8")
+    ma.compare(data, [MODEL], name="g", positive="a", **given)
+    assert not [path for path in left if path.exists()]
