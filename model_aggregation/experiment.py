@@ -32,7 +32,7 @@ from model_aggregation.results.tables import predictions_table
 from model_aggregation.run_images import RunImages, Split, cache_of, load_images
 from model_aggregation.run_plan import RunPlan
 from model_aggregation.settings_files import settings_mapping, write_settings
-from model_aggregation.startup import keep_freed_memory
+from model_aggregation.startup import FreeCores, keep_freed_memory
 from model_aggregation.training.checkpoint import Progress, save_weights, save_whole
 from model_aggregation.training.effort import timing_of
 from model_aggregation.training.job import Training, TrainingFiles, epoch_seed
@@ -52,6 +52,7 @@ class _Work:
     fabric: Fabric
     reporter: Reporter
     time: TimeLimit
+    cores: FreeCores
     arithmetic: Arithmetic = field(default_factory=Arithmetic)
 
     def say(self, text: str) -> None:
@@ -84,7 +85,8 @@ def execute(
 
 def _execute(plan: Plan, run: RunPlan, reporter: Reporter, limit: TimeLimit, lack: Lack | None) -> RunFolder:
     begun_with = _arithmetic_of(run)
-    work = _Work(plan, run, _start_folder(run), make_fabric(run.settings), reporter, limit)
+    cores = FreeCores()
+    work = _Work(plan, run, _start_folder(run), make_fabric(run.settings), reporter, limit, cores)
     environment = _environment(work)
     work.folder.write_environment(environment | ({"arithmetic": begun_with.to_dict()} if begun_with else {}))
     if lack is not None:
@@ -157,7 +159,7 @@ def _with_arithmetic(work: _Work, network: Network, settled: Arithmetic | None) 
     counts = {name: len(table) for name, table in work.run.splits().items()}
     amount = amount_of(settings, counts, pretrained=network.pretrained)
     folder = cache_of(settings).folder / "timings"
-    arithmetic = settle_arithmetic(network, settings, device, amount, earlier=settled, folder=folder)
+    arithmetic = settle_arithmetic(network, settings, device, amount, earlier=settled, folder=folder, cores=work.cores)
     work.say(str(arithmetic))
     if settings.devices > 1:
         work.say(

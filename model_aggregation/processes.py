@@ -16,7 +16,7 @@ from typing import Any
 
 from model_aggregation.startup import calm_idle_threads, share_freed_memory
 
-PRELOADED = "model_aggregation.engine.preloaded"
+PRELOADED = "model_aggregation.preloaded"
 _FORKS = sys.platform == "linux"  # macOS has a fork server too, but what torch loads there does not survive a fork
 
 
@@ -25,15 +25,18 @@ def process_context() -> Any:
     return multiprocessing.get_context("forkserver" if _FORKS else "spawn")
 
 
-def start_server() -> None:
-    """Start the server that runs are forked from, if there is none yet; its imports go on beside what follows."""
+def start_server(*libraries: str) -> None:
+    """Start the server that runs are forked from, if there is none yet; its imports go on beside what follows.
+
+    ``libraries`` names what it imports beside what every run needs.
+    """
     if not _FORKS:
         return
     from multiprocessing import forkserver
 
     calm_idle_threads()
     share_freed_memory()
-    forkserver.set_forkserver_preload([PRELOADED])
+    forkserver.set_forkserver_preload([PRELOADED, *libraries])
     with starting_processes():
         forkserver.ensure_running()
 

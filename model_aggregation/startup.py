@@ -5,9 +5,13 @@ page faults; with idle OpenMP threads that spin, a neighbour on one core slows a
 """
 
 import ctypes
+import gc
 import os
 import platform
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +19,21 @@ SPIN_COUNT = "GOMP_SPINCOUNT"
 ARROW_POOL = "ARROW_DEFAULT_MEMORY_POOL"
 _LOAD_SECONDS = 0.25
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Look for no garbage in the block: imports leave hardly any, and looking takes a quarter of their time.
+
+    Only for processes of our own, because what is there at the end is never looked through again: it stays for good.
+    A process forked later shares it with this one, unless a search had written into it.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def calm_idle_threads() -> None:
@@ -43,15 +62,26 @@ def keep_freed_memory() -> bool:
     return all(mallopt(option, value) == 1 for option, value in values.items())
 
 
-def free_cores() -> int:
-    """Return how many cores this process may use and others leave free now, at least 1; takes a quarter of a second."""
-    import psutil
+class FreeCores:
+    """The cores that this process may use and others leave free, watched since this object was made."""
 
-    used = psutil.cpu_percent(interval=_LOAD_SECONDS, percpu=True)
-    everywhere = list(range(len(used)))
-    cores = everywhere if sys.platform == "darwin" else psutil.Process().cpu_affinity()  # macOS has no affinity
-    idle = sum(1 - used[core] / 100 for core in cores)
-    return max(1, min(round(idle), _quota() or len(cores)))
+    def __init__(self) -> None:
+        import psutil
+
+        self._begun, self._own = time.perf_counter(), time.process_time()
+        psutil.cpu_percent(percpu=True)  # the next call tells the use since this one
+
+    def count(self) -> int:
+        """Return how many they are, at least 1, from a quarter of a second at least; what this process used is free."""
+        import psutil
+
+        time.sleep(max(0.0, self._begun + _LOAD_SECONDS - time.perf_counter()))
+        used = psutil.cpu_percent(percpu=True)
+        own = (time.process_time() - self._own) / (time.perf_counter() - self._begun)
+        everywhere = list(range(len(used)))
+        cores = everywhere if sys.platform == "darwin" else psutil.Process().cpu_affinity()  # macOS has no affinity
+        idle = sum(1 - used[core] / 100 for core in cores) + own
+        return max(1, min(round(idle), _quota() or len(cores)))
 
 
 def _quota() -> int | None:

@@ -33,8 +33,9 @@ LAYERS = [
     ["plan"],
     ["assistance", "experiment", "run_images", "forecast", "continuation", "disk_space", "pooling"],
     ["advisor", "engine"],
-    ["demo", "api"],
+    ["demo", "api", "preloaded"],
     ["cli"],
+    ["command"],
     ["__main__", "__init__"],
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}
@@ -88,6 +89,7 @@ def test_sizes():
     "code",
     [
         "import model_aggregation.cli",
+        "import model_aggregation.command",
         "from model_aggregation.cli import app; app(['--help'], result_action='return_value')",
         "from model_aggregation.cli import app; app(['train', '--help'], result_action='return_value')",
         "import model_aggregation.results.leaderboard, model_aggregation.results.objects",

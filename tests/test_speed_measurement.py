@@ -5,7 +5,9 @@ import os
 import platform
 import subprocess
 import sys
+import time
 
+import psutil
 import pytest
 import torch
 import yaml
@@ -13,13 +15,14 @@ from command_line import magg  # noqa: F401
 from training_samples import Lab, continues_alike, same
 
 import model_aggregation as ma
+from model_aggregation import startup
 from model_aggregation.config import make_settings
 from model_aggregation.errors import SettingsError
 from model_aggregation.forecast import Cost, seconds_of_change
 from model_aggregation.models.arithmetic import Arithmetic, Inference, Mode
 from model_aggregation.models.build import build_network
 from model_aggregation.models.zoo import parse_model_name
-from model_aggregation.startup import free_cores, keep_freed_memory
+from model_aggregation.startup import FreeCores, keep_freed_memory
 from model_aggregation.training.measurement import Amount, amount_of, settle_arithmetic
 
 CPU = torch.device("cpu")
@@ -222,8 +225,21 @@ def test_settings_without_effect(settings, words):
 
 
 def test_cores_and_memory():
-    assert 1 <= free_cores() <= os.cpu_count()
+    assert 1 <= FreeCores().count() <= os.cpu_count()
     assert keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no affinity")
+@pytest.mark.parametrize(("own_share", "count"), [(0.0, 1), (1.0, 2)])
+def test_what_this_process_uses_counts_as_free(monkeypatch, own_share, count):
+    monkeypatch.setattr(psutil, "cpu_percent", lambda percpu: [100.0, 0.0])
+    monkeypatch.setattr(psutil.Process, "cpu_affinity", lambda _: [0, 1])
+    monkeypatch.setattr(startup, "_quota", lambda: None)
+    now = iter([10.0, 10.4, 10.4])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(now))
+    used = iter([1.0, 1.0 + own_share * 0.4])
+    monkeypatch.setattr(time, "process_time", lambda: next(used))
+    assert FreeCores().count() == count
 
 
 def test_importing_changes_nothing_and_the_command_line_calms_threads():

@@ -13,6 +13,7 @@ from model_aggregation.errors import InterruptionError
 from model_aggregation.launch import may_be_launched
 from model_aggregation.options import Options
 from model_aggregation.processes import start_server, stopped_by_signals
+from model_aggregation.startup import importing
 
 if TYPE_CHECKING:
     from model_aggregation.plan import Plan
@@ -148,17 +149,19 @@ def _execute(settings: Settings) -> int:
 
 
 def _plan_and_run(settings: Settings) -> int:
-    if settings.engine == "local" and settings.jobs != 0 and not may_be_launched():
+    in_processes = settings.engine == "local" and settings.jobs != 0
+    if in_processes and not may_be_launched():
         start_server()  # before our own imports, so that its imports go on beside them
-    from model_aggregation.cli.texts import finding_lines, outcome_parts
-    from model_aggregation.engine import follow
-    from model_aggregation.engine import run as run_plan
-
+    with importing():
+        from model_aggregation.cli.texts import finding_lines, outcome_parts
+        from model_aggregation.engine import follow
+        from model_aggregation.engine import run as run_plan
     if (code := follow()) is not None:  # another process of the launcher leads
         return code
-    if settings.engine == "local" and settings.jobs != 0:
+    if in_processes:
         start_server()
-    made = plan_for(settings)
+    with importing():  # the libraries of networks
+        made = plan_for(settings)
     reporter = reporter_for_console()
     for line in finding_lines(made):
         reporter.message(line)

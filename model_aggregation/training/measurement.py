@@ -24,7 +24,7 @@ from model_aggregation.models.inference import copied_for_inference, example_ima
 from model_aggregation.models.learning import as_learnt
 from model_aggregation.models.memory import free_memory, is_lack_of_memory
 from model_aggregation.software import versions
-from model_aggregation.startup import free_cores
+from model_aggregation.startup import FreeCores
 from model_aggregation.training.job import is_frozen, kept_views
 
 _STEP_IMAGES = {"cpu": 4, "mps": 16}  # of a timed training step; on other devices a whole batch
@@ -70,17 +70,19 @@ def settle_arithmetic(
     *,
     earlier: Arithmetic | None = None,
     folder: Path | None = None,
+    cores: FreeCores | None = None,
 ) -> Arithmetic:
     """Return how the network computes, and let torch compute on so many threads from now on.
 
     What was settled ``earlier`` for the same run holds, unless it was for another kind of device. What was timed is
-    kept in ``folder``, so that equal settings give equal choices on this machine.
+    kept in ``folder``, so that equal settings give equal choices on this machine. Threads are as many as ``cores``.
     """
     most = _most_threads()
     if earlier is not None and earlier.device == device.type:
         torch.set_num_threads(earlier.threads)
         return earlier
-    threads = settings.threads or (most if "OMP_NUM_THREADS" in os.environ else min(most, free_cores()))
+    threads = settings.threads or (most if "OMP_NUM_THREADS" in os.environ else 0)
+    threads = threads or min(most, (cores or FreeCores()).count())
     torch.set_num_threads(threads)
     network.module.to(device)
     memory = None if folder is None else folder / f"{_key(network, settings, device, threads)}.json"

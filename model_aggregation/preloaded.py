@@ -13,16 +13,19 @@ import signal
 from contextlib import suppress
 from itertools import count
 
-import torch.utils.tensorboard.writer
+from model_aggregation.startup import importing
 
-import model_aggregation.engine.worker
-import model_aggregation.experiment
-from model_aggregation.engine.later import import_the_rest
-from model_aggregation.errors import ModelError
-from model_aggregation.models.imports import torchvision_models
+with importing():
+    import torch.utils.tensorboard.writer
 
-with suppress(ModelError, ImportError):  # a run that needs it says what is wrong
-    torchvision_models()
+    import model_aggregation.engine.worker
+    import model_aggregation.experiment
+    from model_aggregation.engine.later import import_the_rest
+    from model_aggregation.errors import ModelError
+    from model_aggregation.models.imports import torchvision_models
+
+    with suppress(ModelError, ImportError):  # a run that needs it says what is wrong
+        torchvision_models()
 
 
 def _before_fork() -> None:
