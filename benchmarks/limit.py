@@ -55,7 +55,7 @@ class Bench:
         self.arithmetic = settle_arithmetic(network, self.settings, self.device, Amount(10**6, 10**6))
         size = network.preprocessing.image_size
         pixels = np.random.default_rng(0).integers(0, 256, (self.images, size, size, 3)).astype(np.uint8)
-        self.source = StoredImages(ImageStore(pixels, {}), np.arange(self.images))
+        self.source = StoredImages(ImageStore(pixels), np.arange(self.images))
 
     def network(self) -> Network:
         """Return the network, always the same."""

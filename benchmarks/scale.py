@@ -23,8 +23,11 @@ from typing import Any
 import numpy as np
 
 
-def write_images(folder: Path, count: int) -> Path:
-    """Write ``count`` different digits as PNG files of 32 × 32 pixels: folder/(even|odd)/number.png."""
+def write_images(folder: Path, count: int, *, alike: bool = False) -> Path:
+    """Write ``count`` noisy digits as PNG files of 32 × 32 pixels: folder/(even|odd)/number.png.
+
+    ``alike``: with little noise, so that of more than 1,797 images most have near duplicates.
+    """
     from PIL import Image
     from sklearn.datasets import load_digits
 
@@ -33,7 +36,8 @@ def write_images(folder: Path, count: int) -> Path:
         (folder / name).mkdir(parents=True, exist_ok=True)
     for number in range(count):
         shown = number % len(digits.images)
-        pixels = np.kron(digits.images[shown] * 12, np.ones((4, 4))) + generator.integers(0, 60, (32, 32))
+        digit = digits.images[shown] * 12 if alike else digits.images[shown] * 6 + generator.integers(0, 96, (8, 8))
+        pixels = np.kron(digit, np.ones((4, 4))) + generator.integers(0, 60, (32, 32))
         label = "odd" if digits.target[shown] % 2 else "even"
         Image.fromarray(pixels.astype(np.uint8)).save(folder / label / f"{number:06d}.png")
     return folder

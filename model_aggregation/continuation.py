@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from model_aggregation.config import Settings
+from model_aggregation.data.finding import findings_table
 from model_aggregation.data.image_table import ImageTable
 from model_aggregation.data.splitting import write_split
 from model_aggregation.disk_space import check_room
@@ -136,12 +137,7 @@ def _write_plan(plan: Plan) -> None:
         write_split(table, plan.folder / name)
     if plan.runs[0].group_name != SINGLE and not plan.settings.comparison:
         write_json(plan.folder / "plan.json", plan.to_dict())
-    findings = [
-        (found.severity, found.kind, found.message, "; ".join(found.files), "; ".join(found.details))
-        for found in plan.findings
-    ]
-    columns = ["severity", "kind", "message", "files", "details"]
-    write_csv(plan.folder / "findings.csv", pd.DataFrame(findings, columns=columns))
+    write_csv(plan.folder / "findings.csv", findings_table(plan.findings))
 
 
 def _problems_of_parents(plan: Plan) -> list[str]:

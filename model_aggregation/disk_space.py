@@ -57,7 +57,7 @@ def _weight_bytes(run: RunPlan) -> int:
 
 def planned_files(plan: Plan, run: RunPlan) -> list[Path]:
     """Return every file that the folder of a run holds when it is finished; early stopping keeps fewer weights."""
-    folder, splits = RunFolder(run.folder), run.splits()
+    folder, splits = RunFolder(run.folder), run.sizes()
     paths = [folder.settings_yaml, folder.images_csv, folder.status_txt, folder.architecture_txt(str(run.model))]
     if run.settings.transforms is not None:
         paths.append(folder.transforms_py)

@@ -16,7 +16,7 @@ from model_aggregation.config import Settings, make_settings
 from model_aggregation.errors import SettingsError
 from model_aggregation.launch import launch
 from model_aggregation.software import versions
-from model_aggregation.startup import SPIN_COUNT, keep_freed_memory
+from model_aggregation.startup import SPIN_COUNT, may_keep_freed_memory
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -91,7 +91,7 @@ def describe_environment(fabric: "Fabric") -> dict[str, Any]:
         "strategy": "one device" if fabric.world_size == 1 else "DDP (Fabric)",
         "threads": torch.get_num_threads(),
         "idle_threads": f"{SPIN_COUNT}={os.environ.get(SPIN_COUNT, 'not set')}",
-        "freed_memory": "kept" if keep_freed_memory() else "left to the system",
+        "freed_memory": "kept" if may_keep_freed_memory() else "left to the system",
         "platform": platform.platform(),
         "command": shlex.join(sys.argv),
         "git": _git_state(),

@@ -15,7 +15,7 @@ import torch
 from lightning_fabric import Fabric
 
 from model_aggregation.analysis.run_sets import evaluate_run
-from model_aggregation.data.image_table import ImageTable
+from model_aggregation.data.image_table import FINGERPRINTED, ImageTable
 from model_aggregation.environment import describe_environment, versions
 from model_aggregation.fabric import make_fabric
 from model_aggregation.files import disk_troubles_said, remove_unfinished, write_csv, write_json, write_text
@@ -77,7 +77,6 @@ def execute(
     ModelAggregationError
         What the user can act on; anything else that a library raises passes through.
     """
-    keep_freed_memory()
     limit = TimeLimit(seconds_left, run.settings.seconds("run_time_limit"))
     with disk_troubles_said(plan.log_folder):
         return _execute(plan, run, reporter, limit, lack)
@@ -92,6 +91,7 @@ def _execute(plan: Plan, run: RunPlan, reporter: Reporter, limit: TimeLimit, lac
     if lack is not None:
         _settle_for_smaller_batches(work, environment, lack)
     images = load_images(plan, run, reporter)
+    keep_freed_memory()
     while True:
         try:
             return _compute(work, environment, images)
@@ -156,8 +156,7 @@ def _settle_for_smaller_batches(work: _Work, environment: dict[str, Any], lack: 
 def _with_arithmetic(work: _Work, network: Network, settled: Arithmetic | None) -> _Work:
     """Settle how the network computes and say it."""
     settings, device = work.run.settings, work.fabric.device
-    counts = {name: len(table) for name, table in work.run.splits().items()}
-    amount = amount_of(settings, counts, pretrained=network.pretrained)
+    amount = amount_of(settings, work.run.sizes(), pretrained=network.pretrained)
     folder = cache_of(settings).folder / "timings"
     arithmetic = settle_arithmetic(network, settings, device, amount, earlier=settled, folder=folder, cores=work.cores)
     work.say(str(arithmetic))
@@ -184,7 +183,7 @@ def _start_folder(run: RunPlan) -> RunFolder:
 
 def _environment(work: _Work) -> dict[str, Any]:
     plan, run = work.plan, work.run
-    splits = run.splits()
+    sizes = run.sizes()
     return {
         "run_name": run.run_name,
         "group_name": run.group_name,
@@ -197,12 +196,12 @@ def _environment(work: _Work) -> dict[str, Any]:
         "precision": run.settings.precision,
         "image_size": run.preprocessing.image_size,
         "data_fingerprint": run.table.fingerprint(),
-        "test_fingerprint": _fingerprint(run.table, splits.get("test")),
+        "test_fingerprint": _fingerprint(run.table, "test") if "test" in sizes else None,
         "split": plan.split_origin,
         "classes": list(plan.table.classes),
         "positive": plan.positive,
         "primary_metric": plan.primary_metric,
-        "has_validation": "val" in splits,
+        "has_validation": "val" in sizes,
         "inputs": dict(run.inputs),
         "findings": [f"{finding.severity}: {finding.message}" for finding in plan.findings],
         "started": _now(),
@@ -210,8 +209,8 @@ def _environment(work: _Work) -> dict[str, Any]:
     }
 
 
-def _fingerprint(table: ImageTable, part: pd.DataFrame | None) -> str | None:
-    return None if part is None else replace(table, frame=part).fingerprint()
+def _fingerprint(table: ImageTable, split: str) -> str:
+    return replace(table, frame=table.part(split, FINGERPRINTED)).fingerprint()
 
 
 def _now() -> str:

@@ -136,8 +136,7 @@ def _cost_of(plan: Plan, run: RunPlan) -> Cost:
 
 
 def _amount(run: RunPlan) -> Amount:
-    counts = {name: len(images) for name, images in run.splits().items()}
-    return amount_of(run.settings, counts, pretrained=run.settings.pretrained)
+    return amount_of(run.settings, run.sizes(), pretrained=run.settings.pretrained)
 
 
 def _forecast_run(plan: Plan, run: RunPlan, cost: Cost) -> Forecast:

@@ -87,11 +87,13 @@ class Plan:
     def for_run(self, run: RunPlan | PoolPlan) -> "Plan":
         """Return what the execution of one run needs: little, since it is sent to another process.
 
-        Other runs of its model stay, since seeds and folds are computed alike; their tables do not.
+        Other runs of its model stay, since seeds and folds are computed alike; their tables do not, and neither do the
+        files that findings list.
         """
         first = self.runs[0]
         alike = tuple(replace(other, table=first.table) for other in self.runs[1:] if other.model == run.model)
-        return replace(self, tables=(), runs=(first, *alike), pools=())
+        findings = tuple(replace(finding, files=(), details=()) for finding in self.findings)
+        return replace(self, tables=(), runs=(first, *alike), pools=(), findings=findings)
 
     def split_files(self) -> dict[str, ImageTable]:
         """Return the split tables to write into the folder, by file name."""
@@ -193,7 +195,7 @@ def _check_log_folder(folder: Path) -> None:
 
 def _check_effects(plan: Plan) -> None:
     """Refuse settings that this data set gives no effect."""
-    settings, splits = plan.settings, plan.runs[0].splits()
+    settings, splits = plan.settings, plan.runs[0].sizes()
     made_here = plan.split_origin.startswith(MADE_HERE)
     conditions = {
         "test_share": ("the split is made here", made_here),
@@ -221,8 +223,8 @@ def _problems_of_validation(plan: Plan) -> Iterator[str]:
     if plan.settings.best_by != "auc":
         return
     for run in {id(run.table): run for run in plan.runs}.values():
-        validation = run.splits().get("val")
-        missing = sorted(set(plan.table.classes) - set(validation["label"])) if validation is not None else []
+        validation = run.table.part("val", ["label"])["label"] if "val" in run.sizes() else None
+        missing = sorted(set(plan.table.classes) - set(validation)) if validation is not None else []
         if missing:
             yield (
                 f"best_by: auc needs every class among the validation images; {', '.join(missing)} is missing"

@@ -141,7 +141,7 @@ def _image_paths(source: Path) -> list[Path]:
         return [source.resolve()]
     if not source.is_dir():
         raise DataError(f"{source} is neither a folder nor an image.")
-    files = (Path(found.path) for found in walk_folder(source.resolve()).files)
+    files = (Path(path) for found in walk_folder(source.resolve()).files for path in found.paths())
     paths = [path for path in files if _is_image(path)]
     if not paths:
         raise DataError(f"There are no images in or below {source}.")

@@ -74,7 +74,7 @@ class _CountedImages:
 
 def load_images(plan: Plan, run: RunPlan, reporter: Reporter) -> RunImages:
     """Return the images of a run; what its store lacks is decoded now."""
-    settings, tables, decodes = run.settings, run.splits(), Decodes()
+    settings, tables, decodes = run.settings, run.splits(["path", "label"]), Decodes()
     rule = pixel_rule(run.preprocessing, settings)
     store = None
 
@@ -95,7 +95,7 @@ def load_images(plan: Plan, run: RunPlan, reporter: Reporter) -> RunImages:
     workers = worker_count(settings)
     sources = {
         name: image_source(
-            table,
+            table if store is None else run.table.part(name, ["content_hash"]),
             store,
             rule,
             transforms=settings.transforms,
@@ -106,7 +106,7 @@ def load_images(plan: Plan, run: RunPlan, reporter: Reporter) -> RunImages:
     }
     if store is None:
         sources = {name: _CountedImages(source, decodes) for name, source in sources.items()}
-    return RunImages({name: Split(table[["path", "label"]], sources[name]) for name, table in tables.items()}, decodes)
+    return RunImages({name: Split(table, sources[name]) for name, table in tables.items()}, decodes)
 
 
 def worker_count(settings: Settings) -> int:
@@ -120,6 +120,7 @@ def cache_of(settings: Settings) -> Cache:
 
 
 def stored_images(plan: Plan) -> pd.DataFrame:
-    """Return the images that a store holds: all readable ones with a split, whatever is switched on."""
-    readable = plan.table.readable()
-    return readable[readable["split"] != ""]
+    """Return ``path`` and ``content_hash`` of what a store holds: all readable images with a split, used or not."""
+    readable = plan.table.readable(["path", "content_hash", "split"])
+    used = readable["split"] != ""
+    return (readable if used.all() else readable[used])[["path", "content_hash"]]

@@ -1,6 +1,6 @@
 """The runs that a plan consists of: names, folders and settings of each, and what is pooled of cross-validation."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,14 @@ class RunPlan:
             return None
         return parent_name(self.run_name, str(self.model), self.settings.seed, self.settings.fold)
 
-    def splits(self) -> dict[str, pd.DataFrame]:
-        """Return the images of each split that the run uses: those that there are and that are switched on."""
+    def sizes(self) -> dict[str, int]:
+        """Return the number of images of each split that the run uses: those that there are and are switched on."""
         wanted = {"train": self.settings.train, "val": self.settings.validation, "test": self.settings.test}
-        parts = {name: self.table.part(name) for name, used in wanted.items() if used}
-        return {name: part for name, part in parts.items() if len(part)}
+        return {name: size for name, size in self.table.sizes().items() if wanted[name]}
+
+    def splits(self, columns: Sequence[str] | None = None) -> dict[str, pd.DataFrame]:
+        """Return the images of each split that the run uses; with ``columns`` only these."""
+        return {name: self.table.part(name, columns) for name in self.sizes()}
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""

@@ -124,7 +124,7 @@ def test_a_probe_of_separate_classes_finds_them_and_says_what_is_missing():
 def test_features_are_what_enters_the_head(model, width):
     network, _ = network_for(model)
     pixels = np.random.default_rng(0).integers(0, 256, (19, 32, 32, 3), dtype=np.uint8)
-    images = StoredImages(ImageStore(pixels, {}), np.arange(19))
+    images = StoredImages(ImageStore(pixels), np.arange(19))
     features = features_of(network, images, CPU)
     assert features.shape == (19, width)
     if model == "resnet18":

@@ -131,7 +131,7 @@ def test_stores_made_before_there_was_a_choice_are_found_and_others_lie_elsewher
     assert PixelRule(16, 3, "bilinear").key == "PixelRule(image_size=16, channels=3, interpolation='bilinear')"
     rules = [PixelRule(16, 3, "bilinear"), PixelRule(16, 3, "bilinear", "pad"),
              PixelRule(16, 3, "bilinear", "crop", 16), PixelRule(16, 3, "bilinear", "crop", 18)]  # fmt: skip
-    assert len({_key(["a"], rule) for rule in rules}) == 4
+    assert len({_key(np.array([b"a"]), rule) for rule in rules}) == 4
 
 
 def test_weights_of_before_are_read_as_squashed():

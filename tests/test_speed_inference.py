@@ -37,7 +37,7 @@ def network_with_statistics(name, **given):
 def images_of(network, count=21):
     size = network.preprocessing.image_size
     pixels = np.random.default_rng(0).integers(0, 256, size=(count, size, size, 3)).astype(np.uint8)
-    return StoredImages(ImageStore(pixels, {}), np.arange(count)[::-1].copy())
+    return StoredImages(ImageStore(pixels), np.arange(count)[::-1].copy())
 
 
 def plain_logits(network, images):

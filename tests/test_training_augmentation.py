@@ -105,7 +105,7 @@ def test_every_name_is_explained_and_made_somewhere():
 
 def changed_images(name, workers, channels=3):
     pixels = noise(8, channels).permute(0, 2, 3, 1).numpy()
-    stored = StoredImages(ImageStore(pixels, {}), np.arange(8))
+    stored = StoredImages(ImageStore(pixels), np.arange(8))
     return ChangedImages(stored, change_of_single_images(name), workers)
 
 
@@ -129,7 +129,7 @@ def test_policies_of_single_images_draw_for_each_image_whoever_computes(name, ch
 @pytest.mark.parametrize("name", PER_IMAGE)
 def test_equal_images_are_changed_differently(name):
     pixels = noise(1).permute(0, 2, 3, 1).numpy()
-    source = ChangedImages(StoredImages(ImageStore(pixels, {}), np.zeros(8, int)), ImagePolicy(name), 0)
+    source = ChangedImages(StoredImages(ImageStore(pixels), np.zeros(8, int)), ImagePolicy(name), 0)
     batch = next(source.batches([np.arange(8)], training=True, seed=0))
     assert len({image.numpy().tobytes() for image in batch}) > 4
 
@@ -151,7 +151,7 @@ def test_a_worker_opens_the_file_of_a_store_itself(tmp_path):
     import pickle
 
     np.save(tmp_path / "画像.npy", noise(8).permute(0, 2, 3, 1).numpy())
-    store = ImageStore(np.load(tmp_path / "画像.npy", mmap_mode="r"), {})
+    store = ImageStore(np.load(tmp_path / "画像.npy", mmap_mode="r"))
     text = pickle.dumps(StoredImages(store, np.arange(8)[::-1]).reader())
     assert len(text) < 1000
     assert torch.equal(pickle.loads(text)(2), noise(8)[5])

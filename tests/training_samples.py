@@ -34,7 +34,7 @@ class Lab:
         generator = np.random.default_rng(0)
         labels = np.arange(48) % 2
         pixels = generator.integers(0, 100, size=(48, 32, 32, 3)) + 80 * labels[:, None, None, None]
-        store = ImageStore(pixels.astype(np.uint8), {})
+        store = ImageStore(pixels.astype(np.uint8))
         self.settings = settings_for(**given)
         torch.manual_seed(0)
         self.network = build_network(parse_model_name(self.settings.model), 2, self.settings)

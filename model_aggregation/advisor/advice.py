@@ -211,7 +211,7 @@ class _Sample:
 
     def source(self, rule: PixelRule) -> ImageSource:
         """Return the images as a network sees them."""
-        return StoredImages(ImageStore(self.pixels[rule], {}), np.arange(len(self.pixels[rule])))
+        return StoredImages(ImageStore(self.pixels[rule]), np.arange(len(self.pixels[rule])))
 
 
 def _measured(plan: Plan, runs: tuple[RunPlan, ...], sample: _Sample, reporter: Reporter) -> Candidate:

@@ -140,10 +140,10 @@ def read_run(folder: RunFolder) -> RunSets:
     sets = {name: _read_set(folder, name, images[images["split"] == name], pooled=pooled) for name in names}
     predictions = {name: image_set.predictions for name, image_set in sets.items()}
     cutoff = _fold_cutoffs(folder, settings, predictions) if pooled else _cutoff_of(settings, predictions)
-    learnt = learnt_images(settings, images)
     for name in external:
         image_set = _read_set(folder, name, folder.read_set_images(name))
-        sets[name] = replace(image_set, remarks=tuple(_leakage(image_set.images, learnt)))
+        remarks = tuple(_leakage(image_set.images, learnt_images(settings, images)))
+        sets[name] = replace(image_set, remarks=remarks)
         if cutoff is None and len(image_set.predictions.classes) == 2:
             cutoff = _cutoff_without_images(settings)
     return RunSets(folder, settings, sets, cutoff)

@@ -60,7 +60,7 @@ def plan_parts(plan: Plan, forecasts: "list[Forecast]") -> Iterator[RenderableTy
     """Yield what a plan would do: data, classes per split, models with their forecasts, files."""
     yield from finding_lines(plan)
     yield _counts_table(plan)
-    basis = "on validation images" if "val" in plan.runs[0].splits() else "on test, which is exploratory"
+    basis = "on validation images" if "val" in plan.runs[0].sizes() else "on test, which is exploratory"
     positive = f"Positive class: {plan.positive}. " if plan.positive else ""
     yield f"{positive}Ranked by {plan.primary_metric} {basis}."
     table = Table(title="Runs", title_justify="left", box=box.SIMPLE_HEAD)

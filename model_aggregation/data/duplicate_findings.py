@@ -1,7 +1,8 @@
 """The same picture more than once: exactly, by its pixels, or nearly, by its look."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import pandas as pd
 
@@ -66,13 +67,15 @@ def near_duplicates(table: ImageTable, alike: LookAlikes) -> Iterator[Finding]:
     rows = table.readable()
     files = rows[rows["pixel_hash"].isin({*alike.pairs["first"], *alike.pairs["second"]})]
     pictures = dict(zip(*_pictures(files), strict=True))
-    pairs: dict[str, list[tuple[tuple[str, ...], str]]] = {}
+    found: dict[str, tuple[dict[str, None], list[str]]] = {}  # the ids concerned, each once, and a line for each pair
     ordered = alike.pairs.sort_values("similarity", ascending=False)
     for pair in ordered.itertuples():
         one, other = pictures[pair.first], pictures[pair.second]
         line = f"{one} and {other}: {pair.similarity:.3f} {pair.change}".rstrip()
         for kind in _kinds_of_pair(one, other):
-            pairs.setdefault(kind, []).append((one.ids + other.ids, line))
+            ids, lines = found.setdefault(kind, ({}, []))
+            ids.update(dict.fromkeys(one.ids + other.ids))
+            lines.append(line)
     kinds: list[tuple[Severity, str, str]] = [
         ("warning", "near-duplicate-test", "lie in test and in train or val; the test is easier than it looks. "
          "Look at them, and put what shows the same thing into one split (magg split does)"),
@@ -81,16 +84,16 @@ def near_duplicates(table: ImageTable, alike: LookAlikes) -> Iterator[Finding]:
         ("note", "near-duplicate-within", "lie in the same split and class"),
     ]  # fmt: skip
     for severity, kind, message in kinds:
-        if found := pairs.get(kind):
-            ids = tuple(dict.fromkeys(name for names, _ in found for name in names))
+        if kind in found:
+            ids, lines = found.pop(kind)
             least = "" if alike.complete else "at least "
             what = (
-                f"{least}{len(found)} pairs of near duplicates ({len(ids)} files; alike by {alike.threshold:g} or more)"
+                f"{least}{len(lines)} pairs of near duplicates ({len(ids)} files; alike by {alike.threshold:g} or more)"
             )
-            yield Finding(severity, kind, f"{what} {message}", ids, tuple(line for _, line in found))
+            yield Finding(severity, kind, f"{what} {message}", tuple(ids), tuple(lines))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Picture:
     """Files of equal pixels, and the splits and labels they have."""
 
@@ -107,7 +110,8 @@ def _pictures(files: pd.DataFrame) -> tuple[pd.Index, list[_Picture]]:
     """Return pixel hashes and what has them; not a frame for each, since there may be 100,000."""
     columns = files.groupby("pixel_hash")[["id", "split", "label"]].agg(tuple)
     kinds = zip(columns["id"], columns["split"], columns["label"], strict=True)
-    return columns.index, [_Picture(ids, frozenset(splits), frozenset(labels)) for ids, splits, labels in kinds]
+    same: Callable[[tuple[str, ...]], frozenset[str]] = cache(frozenset)  # there are few, of 200 bytes each
+    return columns.index, [_Picture(ids, same(splits), same(labels)) for ids, splits, labels in kinds]
 
 
 def _kinds_of_pair(one: _Picture, other: _Picture) -> list[str]:

@@ -5,6 +5,7 @@ Links to folders are followed once and never inside another link, so that no loo
 
 import os
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,18 +17,26 @@ _WINDOWS_JUNCTION = 0xA0000003
 
 
 @dataclass(frozen=True, slots=True)
-class FoundFile:
-    """A file: the names from the root down (as on disk) and its absolute path."""
+class FilesOfFolder:
+    """The files of one folder: the names from the root down to it and its absolute path, and the names of the files.
+
+    Data sets have many files in few folders: what is said once for a folder is not kept for each file.
+    """
 
     parts: tuple[str, ...]
     path: str
+    names: list[str]
+
+    def paths(self) -> Iterator[str]:
+        """Yield the absolute path of each file."""
+        return (os.path.join(self.path, name) for name in self.names)  # noqa: PTH118 - a Path would keep each name
 
 
 @dataclass
 class Walk:
     """What a walk found; ``folders`` holds the names from the root down of every folder entered."""
 
-    files: list[FoundFile] = field(default_factory=list)
+    files: list[FilesOfFolder] = field(default_factory=list)
     folders: list[tuple[str, ...]] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -42,6 +51,8 @@ def walk_folder(root: Path) -> Walk:
     while stack:
         folder = stack.pop()
         stack.extend(reversed(_visit(folder, real_root, walk)))
+    walk.ignored.sort()
+    walk.problems.sort()
     return walk
 
 
@@ -76,22 +87,30 @@ class _Folder:
 
 def _visit(folder: _Folder, real_root: str, walk: Walk) -> list[_Folder]:
     """Note the files of one folder and return the folders below it that are to be visited."""
-    below = []
-    for entry in _sorted_entries(folder, walk):
-        names = (*folder.names, entry.name)
+    names: list[str] = []
+    below: list[_Folder] = []
+    for entry in _entries(folder, walk):
+        parts = (*folder.names, entry.name)
         if not _is_utf8(entry.name):
-            walk.problems.append(f"the name of {_shown(names)} is not UTF-8; rename it (on Linux: convmv)")
+            walk.problems.append(f"the name of {_shown(parts)} is not UTF-8; rename it (on Linux: convmv)")
         elif reason := hidden_reason(entry.name):
-            walk.ignored.append(f"{as_id(names)}: {reason}")
+            walk.ignored.append(f"{as_id(parts)}: {reason}")
         elif not _is_folder(entry):
-            _take_file(entry, names, walk)
+            if _exists_but_is_no_file(entry):
+                walk.ignored.append(f"{as_id(parts)}: neither a file nor a folder")
+            else:
+                # a broken link is kept: the inspection reports it as unreadable instead of passing over it
+                names.append(entry.name)
         else:
             is_link = _is_link(entry)
             if is_link and (reason := _why_not_follow(entry.path, real_root, folder.inside_link)):
-                walk.ignored.append(f"{as_id(names)}: {reason}")
+                walk.ignored.append(f"{as_id(parts)}: {reason}")
             else:
-                walk.folders.append(names)
-                below.append(_Folder(Path(entry.path), names, inside_link=folder.inside_link or is_link))
+                below.append(_Folder(Path(entry.path), parts, inside_link=folder.inside_link or is_link))
+    if names:
+        walk.files.append(FilesOfFolder(folder.names, str(folder.path), sorted(names)))
+    below.sort(key=lambda found: found.names)
+    walk.folders.extend(found.names for found in below)
     return below
 
 
@@ -107,14 +126,14 @@ def _shown(names: tuple[str, ...]) -> str:
     return "/".join(names).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def _sorted_entries(folder: _Folder, walk: Walk) -> list[os.DirEntry[str]]:
+def _entries(folder: _Folder, walk: Walk) -> Iterator[os.DirEntry[str]]:
+    """Yield the entries of a folder as the system gives them, one at a time: each takes 300 bytes."""
     try:
         with os.scandir(folder.path) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+            yield from entries
     except OSError as reason:
         shown = as_id(folder.names) or folder.path
         walk.problems.append(f"folder {shown} cannot be listed: {reason.strerror or reason}")
-        return []
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -147,14 +166,6 @@ def _is_within(path: str, folder: str) -> bool:
         return os.path.commonpath([path, folder]) == folder
     except ValueError:  # different drives of Windows
         return False
-
-
-def _take_file(entry: os.DirEntry[str], names: tuple[str, ...], walk: Walk) -> None:
-    if _exists_but_is_no_file(entry):
-        walk.ignored.append(f"{as_id(names)}: neither a file nor a folder")
-    else:
-        # a broken link is kept: the inspection reports it as unreadable instead of passing over it
-        walk.files.append(FoundFile(names, entry.path))
 
 
 def _exists_but_is_no_file(entry: os.DirEntry[str]) -> bool:

@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from model_aggregation.data import image_cache
 from model_aggregation.data.image_cache import Cache
 from model_aggregation.data.pixels import PixelRule
 from model_aggregation.data.store_building import Build, checksum, fill
+from model_aggregation.data.thumbnails import slices
 from model_aggregation.files import read_json, write_json
 
 _FORMAT = "3"  # part of the key: raise it when decoding or resizing changes a pixel
@@ -30,14 +31,26 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class ImageStore:
-    """Decoded images: ``pixels`` is (N, H, W, C) uint8; ``rows`` finds an image by the hash of its file."""
+    """Decoded images: ``pixels`` is (N, H, W, C) uint8; ``hashes`` (N,) are those of their files, sorted."""
 
     pixels: np.ndarray
-    rows: dict[str, int]
+    hashes: np.ndarray = field(default_factory=lambda: _as_bytes(pd.Series([], dtype=str)))
 
-    def rows_of(self, content_hashes: Sequence[str]) -> np.ndarray:
-        """Return the row of each image, (n,) int64."""
-        return np.array([self.rows[content_hash] for content_hash in content_hashes], dtype=np.int64)
+    def rows_of(self, content_hashes: pd.Series) -> np.ndarray:
+        """Return the row of each image, (n,) int64.
+
+        Raises
+        ------
+        KeyError
+            If there is none.
+        """
+        found = np.empty(len(content_hashes), dtype=np.int64)
+        for rows in slices(len(found)):
+            wanted = _as_bytes(content_hashes.iloc[rows])
+            found[rows] = np.searchsorted(self.hashes, wanted)
+            if not np.array_equal(self.hashes[found[rows].clip(max=len(self.hashes) - 1)], wanted):
+                raise KeyError("an image is not in the store")
+        return found
 
 
 def open_store(
@@ -71,12 +84,12 @@ def open_stores(
         When an image cannot be read any more; what was decoded before is kept for the next attempt.
     """
     cache = cache or Cache()
-    unique = images.drop_duplicates("content_hash").sort_values("content_hash")
-    hashes = unique["content_hash"].tolist()
+    hashes = _sorted_hashes(images)
     paths = {rule: cache.folder / f"{_key(hashes, rule)}.npy" for rule in dict.fromkeys(rules)}
     opened = {rule: _opened(path, hashes, rule) for rule, path in paths.items()}
     missing = {rule: path for rule, path in paths.items() if opened[rule] is None}
     if missing:
+        unique = images.drop_duplicates("content_hash").sort_values("content_hash")
         _build(missing, unique, cache, workers=workers, progress=progress)
         opened |= {rule: _opened(path, hashes, rule) for rule, path in missing.items()}
     return opened
@@ -84,14 +97,30 @@ def open_stores(
 
 def remove_store(images: pd.DataFrame, rule: PixelRule, *, cache: Cache | None = None) -> None:
     """Remove the store of ``images``, if there is one."""
-    hashes = sorted(set(images["content_hash"]))
+    hashes = _sorted_hashes(images)
     image_cache.remove((cache or Cache()).folder / f"{_key(hashes, rule)}.npy")
 
 
-def _key(hashes: list[str], rule: PixelRule) -> str:
+def _as_bytes(content_hashes: pd.Series) -> np.ndarray:
+    """Return hashes as (n,) bytes of 64, half of what they take as Python's strings."""
+    hashes = np.empty(len(content_hashes), dtype="S64")
+    for rows in slices(len(hashes)):
+        hashes[rows] = content_hashes.iloc[rows].to_numpy().astype("S64")
+    return hashes
+
+
+def _sorted_hashes(images: pd.DataFrame) -> np.ndarray:
+    """Return the hashes of the files, each once."""
+    hashes = _as_bytes(images["content_hash"])
+    hashes.sort()
+    repeated = hashes[1:] == hashes[:-1]
+    return np.delete(hashes, 1 + np.flatnonzero(repeated)) if repeated.any() else hashes
+
+
+def _key(hashes: np.ndarray, rule: PixelRule) -> str:
     digest = hashlib.sha256(f"{_FORMAT} {rule.key}".encode())
     for content_hash in hashes:
-        digest.update(content_hash.encode())
+        digest.update(content_hash)
     return digest.hexdigest()[:32]
 
 
@@ -99,7 +128,7 @@ def _shape(count: int, rule: PixelRule) -> tuple[int, int, int, int]:
     return (count, rule.image_size, rule.image_size, rule.channels)
 
 
-def _opened(path: Path, hashes: list[str], rule: PixelRule) -> ImageStore | None:
+def _opened(path: Path, hashes: np.ndarray, rule: PixelRule) -> ImageStore | None:
     """Return a store that is there and whole; a damaged one is removed."""
     try:
         facts = read_json(path.with_suffix(".json"))
@@ -113,7 +142,7 @@ def _opened(path: Path, hashes: list[str], rule: PixelRule) -> ImageStore | None
         image_cache.remove(path)
         return None
     os.utime(path.with_suffix(".json"))  # used now: others leave the cache first
-    return ImageStore(pixels, {content_hash: row for row, content_hash in enumerate(hashes)})
+    return ImageStore(pixels, hashes)
 
 
 def _chunks_agree(pixels: np.ndarray, checksums: list[int]) -> bool:

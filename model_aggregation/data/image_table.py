@@ -1,14 +1,16 @@
 """The table of images that everything else works from: one row per image, sorted by id."""
 
+import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from model_aggregation import files
 from model_aggregation.data.appearance import APPEARANCE_COLUMNS
+from model_aggregation.data.thumbnails import slices
 
 SPLITS = ("train", "val", "test")
 OWN_COLUMNS = ("id", "path", "label", "split", "group")
@@ -29,6 +31,7 @@ INSPECTION_COLUMNS = (
     "error",
 )
 LOOK_ALIKE = "look_alike"
+FINGERPRINTED = ("id", "label", "split", "group", "content_hash")
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,19 +88,25 @@ class ImageTable:
         own = {*OWN_COLUMNS, *INSPECTION_COLUMNS, *APPEARANCE_COLUMNS, LOOK_ALIKE}
         return tuple(column for column in self.frame.columns if column not in own)
 
-    def readable(self) -> pd.DataFrame:
-        """Return the rows not found unreadable, in id order."""
+    def readable(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the rows not found unreadable, in id order; with ``columns`` only these."""
+        frame = self.frame if columns is None else self.frame[list(columns)]
         if "readable" not in self.frame:
-            return self.frame
+            return frame
         is_readable = self.frame["readable"].astype(bool)
-        return self.frame if is_readable.all() else self.frame[is_readable]  # a copy of all rows costs 350 bytes each
+        return frame if is_readable.all() else frame[is_readable]  # a copy of all rows costs 350 bytes each
 
-    def part(self, split: str) -> pd.DataFrame:
-        """Return the readable rows of one split, in id order, with a fresh index."""
+    def part(self, split: str, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the readable rows of one split, in id order, with a fresh index; with ``columns`` only these."""
         if split not in SPLITS:
             raise ValueError(f"split {split!r} is none of {', '.join(SPLITS)}")
-        rows = self.readable()
-        return rows[rows["split"] == split].reset_index(drop=True)
+        chosen = self.readable(["split"])["split"] == split
+        return self.readable(columns)[chosen].reset_index(drop=True)
+
+    def sizes(self) -> dict[str, int]:
+        """Return the number of readable images of each split that has any."""
+        sizes = self.readable(["split"])["split"].value_counts()
+        return {name: int(sizes[name]) for name in SPLITS if name in sizes.index}
 
     def counts(self) -> pd.DataFrame:
         """Return the number of readable images, one row per class, one column per split.
@@ -135,6 +144,19 @@ class ImageTable:
         """
         if not self.inspected:
             raise ValueError("the fingerprint covers the content of the files: inspect the table first")
-        columns = ["id", "label", "split", "group", "content_hash"]
-        rows = sorted(self.frame[columns].astype(str).to_numpy().tolist())
-        return files.content_hash(json.dumps(rows, ensure_ascii=True).encode("ascii"))
+        columns = list(FINGERPRINTED)
+        frame = self.frame[columns]
+        if not is_increasing(frame["id"]):
+            frame = frame.astype(str).sort_values(columns)
+        digest = hashlib.sha256(b"[")  # of the rows as one JSON list, which is never there as a whole
+        for rows in slices(len(frame)):
+            texts = [json.dumps(row) for row in frame.iloc[rows].astype(str).to_numpy().tolist()]
+            digest.update((", " * (rows.start > 0) + ", ".join(texts)).encode("ascii"))
+        digest.update(b"]")
+        return digest.hexdigest()
+
+
+def is_increasing(ids: pd.Series) -> bool:
+    """Return whether each id is greater than the one before; a part at a time, since pandas would copy all."""
+    parts = (ids.iloc[max(0, rows.start - 1) : rows.stop].to_numpy() for rows in slices(len(ids)))
+    return all((part[:-1] < part[1:]).all() for part in parts)

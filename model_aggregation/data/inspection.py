@@ -1,6 +1,6 @@
 """Reading every file once before anything is trained: what is in it, and what stands against using it."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
@@ -58,17 +58,16 @@ def inspect(
     appearance
         Fill ``APPEARANCE_COLUMNS`` too.
     """
-    paths = table.frame["path"].tolist()
-    files_in_all = len(set(paths))
+    numbers, paths = pd.factorize(table.frame["path"])
     wanted = (*INSPECTION_COLUMNS, *(APPEARANCE_COLUMNS if appearance else ()))
     with ThumbnailFile() as file:
         described = _Described(wanted, file)
-        for path, record in _records(paths, workers=workers, cache=cache, rule=rule):
-            described.add(path, record)
+        for number, record in _records(paths, workers=workers, cache=cache, rule=rule):
+            described.add(number, record)
             if progress is not None:
-                progress(len(described), files_in_all)
+                progress(len(described), len(paths))
         thumbnails = file.mapped() if appearance else None
-    columns = described.table(paths).set_axis(table.frame.index)
+    columns = described.table(numbers).set_axis(table.frame.index)
     plain = table.frame.drop(columns=[*INSPECTION_COLUMNS, *APPEARANCE_COLUMNS], errors="ignore")
     return _with_patients(replace(table, frame=pd.concat([plain, columns], axis=1), thumbnails=thumbnails))
 
@@ -79,70 +78,77 @@ class _Described:
     def __init__(self, wanted: tuple[str, ...], thumbnails: ThumbnailFile) -> None:
         self._wanted, self._thumbnails = wanted, thumbnails
         self._types = {name: kind for name, kind in _TYPES.items() if name in wanted}
-        self._places: dict[str, int] = {}
+        self._count = 0
+        self._numbers: list[int] = []
+        self._orders: list[np.ndarray] = []
         self._rows: list[tuple[Any, ...]] = []
         self._parts: list[pd.DataFrame] = []
 
     def __len__(self) -> int:
-        return len(self._places)
+        return self._count
 
-    def add(self, path: str, record: dict[str, Any]) -> None:
+    def add(self, number: int, record: dict[str, Any]) -> None:
         """Take the record of a file."""
         if _THUMBNAIL in self._wanted and record[_THUMBNAIL] is not None:
             record = record | {_THUMBNAIL: self._thumbnails.add(record[_THUMBNAIL])}
-        self._places[path] = len(self._places)
+        self._count += 1
+        self._numbers.append(number)
         self._rows.append(tuple(record[name] for name in self._wanted))
         if len(self._rows) == _FILES_AT_ONCE:
             self._pack()
 
     def _pack(self) -> None:
         self._parts.append(pd.DataFrame(self._rows, columns=list(self._wanted)).astype(self._types))
-        self._rows = []
+        self._orders.append(np.array(self._numbers, dtype=np.int64))
+        self._rows, self._numbers = [], []
 
-    def table(self, paths: list[str]) -> pd.DataFrame:
-        """Return a row for each path."""
+    def table(self, numbers: np.ndarray) -> pd.DataFrame:
+        """Return a row for each number of a file."""
         if self._rows or not self._parts:
             self._pack()
-        places = np.fromiter((self._places[path] for path in paths), dtype=np.int64, count=len(paths))
-        return pd.concat(self._parts, ignore_index=True).take(places)
+        places = np.empty(self._count, dtype=np.int64)
+        places[np.concatenate(self._orders)] = np.arange(self._count)
+        whole, self._parts = pd.concat(self._parts, ignore_index=True), []
+        return whole.take(places[numbers])  # which also makes one piece of what texts lie in, of half the memory
 
 
 def _records(
-    paths: Sequence[str], *, workers: int | None, cache: InspectionCache | None, rule: ReadingRule
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the record of each path once: first those that are known, then those read now."""
+    paths: pd.Index, *, workers: int | None, cache: InspectionCache | None, rule: ReadingRule
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the number of each path and its record: first those that are known, then those read now."""
     with ExitStack() as stack:
         store = stack.enter_context(cache.opened(_rule_text(rule))) if cache is not None else None
         unknown: dict[str, FileState | None] = {}
-        different = list(dict.fromkeys(paths))
-        for part in slices(len(different), _FILES_AT_ONCE):
-            states: dict[str, FileState | None] = dict.fromkeys(different[part])
+        unknown_numbers: list[int] = []
+        for part in slices(len(paths), _FILES_AT_ONCE):
+            numbers = {path: number for number, path in enumerate(paths[part], part.start)}
+            states: dict[str, FileState | None] = dict.fromkeys(numbers)
             if store is not None:
                 states = {path: file_state(path) for path in states}
                 for path, record in store.known({path: state for path, state in states.items() if state}):
                     del states[path]
-                    yield path, record
+                    yield numbers[path], record
             unknown |= states
+            unknown_numbers += [numbers[path] for path in states]
         describe = partial(describe_file, rule=rule)
         fresh: list[tuple[str, FileState, dict[str, Any]]] = []
         try:
             described = map_files(
                 describe,
                 list(unknown),
-                files=len(different),  # a file that kills is never known: where it did, it is read in processes again
+                files=len(paths),  # a file that kills is never known: where it did, it is read in processes again
                 workers=workers,
                 killed=lambda _: describe_killer(),
                 chunksize=_FILES_PER_TASK,
                 careful=True,
             )
-            for path, record in zip(unknown, described, strict=True):
-                state = unknown[path]
+            for (path, state), number, record in zip(unknown.items(), unknown_numbers, described, strict=True):
                 if state and record["error"] != KILLS_DECODER:  # memory may suffice the next time
                     fresh.append((path, state, record))
                 if store is not None and len(fresh) >= _FILES_AT_ONCE:
                     store.add(fresh)
                     fresh = []
-                yield path, record
+                yield number, record
         finally:  # stopped half-way, the next time goes on from here
             if store is not None:
                 store.add(fresh)

@@ -232,7 +232,7 @@ def image_source(
     change: ImageChange | None = None,
     workers: int,
 ) -> ImageSource:
-    """Return the source for a table of images (columns ``path``, ``content_hash``).
+    """Return the source for a table of images (column ``path``, with a store ``content_hash``).
 
     ``change`` is made to single images in training; a user's ``transforms`` take the place of everything.
     """
@@ -240,7 +240,7 @@ def image_source(
     if store is None or transforms is not None:
         source = DecodedImages(tuple(images["path"]), rule, transforms, workers)
     else:
-        source = StoredImages(store, store.rows_of(images["content_hash"].tolist()))
+        source = StoredImages(store, store.rows_of(images["content_hash"]))
     return source if change is None else ChangedImages(source, change, workers)
 
 

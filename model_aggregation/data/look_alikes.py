@@ -78,30 +78,33 @@ def find_look_alikes(table: ImageTable, *, threshold: float = ALIKE, kept: KeptT
         raise SettingsError(f"the threshold of near duplicates lies between 0.5 and 1, not {threshold:g}")
     if table.thumbnails is None:
         raise ValueError("near duplicates are found by thumbnails: inspect the table with appearance=True")
-    columns = ["id", "pixel_hash", "width", "height", "look_thumbnail"]
-    rows = table.frame.loc[table.frame["readable"], columns].drop_duplicates("pixel_hash").sort_values("id")
-    places = rows["look_thumbnail"].to_numpy(dtype=int)
+    frame = table.frame  # its rows are in the order of ids, and a copy of them would take 100 bytes each
+    rows = np.flatnonzero((frame["readable"] & ~frame["pixel_hash"].duplicated()).to_numpy(dtype=bool))
+    places = frame["look_thumbnail"].iloc[rows].to_numpy(dtype=int)
     parts = (table.thumbnails[places[part]] for part in slices(len(places)))
     varied = np.flatnonzero(np.concatenate([np.empty(0, dtype=bool), *map(_is_varied, parts)]))
+    rows = rows[varied]
     thumbnails = picked(table.thumbnails, places[varied])
-    sides = rows[["width", "height"]].min(axis=1).to_numpy(dtype=int)[varied]
+    sides = frame[["width", "height"]].iloc[rows].min(axis=1).to_numpy(dtype=int)
     pictures = (hashlib.sha256(thumbnails[part].tobytes()).digest() for part in slices(len(thumbnails)))
     key = (f"look-alikes {_FORMAT} {threshold!r}".encode(), sides.tobytes(), *pictures)
     found = kept.get(key, lambda: _pairs(thumbnails, sides, threshold))
-    hashes = rows["pixel_hash"].to_numpy()[varied]
-    found.insert(0, "second", hashes[found.pop("j")])
-    found.insert(0, "first", hashes[found.pop("i")])
+    hashes = frame["pixel_hash"]
+    found.insert(0, "second", hashes.iloc[rows[found.pop("j")]].array)
+    found.insert(0, "first", hashes.iloc[rows[found.pop("i")]].array)
     return LookAlikes(found, threshold, complete=found.attrs["complete"])
 
 
 def mark_look_alikes(table: ImageTable, alike: LookAlikes) -> ImageTable:
     """Fill the column ``look_alike``: a number that pictures joined by pairs share, missing for all others."""
-    hashes = pd.Index(pd.unique(alike.pairs[["first", "second"]].to_numpy().ravel()))
-    first, second = (hashes.get_indexer(alike.pairs[name]) for name in ("first", "second"))
-    families = _joined(np.column_stack([first, second]), len(hashes)) if len(hashes) else np.empty(0, dtype=int)
-    number = dict(zip(hashes, families, strict=True))
-    column = table.frame["pixel_hash"].map(number).astype("Int64")
-    return replace(table, frame=table.frame.assign(**{LOOK_ALIKE: column}))
+    frame, pairs = table.frame, alike.pairs
+    pictures = pd.factorize(pd.concat([frame["pixel_hash"], pairs["first"], pairs["second"]]))[0]
+    own, first, second = np.split(pictures, [len(frame), len(frame) + len(pairs)])
+    joined = np.isin(own, [first, second])
+    families = _joined(np.column_stack([first, second]), len(pictures))[own[joined]]
+    column = pd.Series(pd.NA, index=frame.index, dtype="Int64")
+    column[joined] = pd.factorize(families)[0]
+    return replace(table, frame=frame.assign(**{LOOK_ALIKE: column}))
 
 
 def _is_varied(thumbnails: np.ndarray) -> np.ndarray:

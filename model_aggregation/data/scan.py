@@ -13,9 +13,16 @@ import pandas as pd
 from model_aggregation.data.appearance import APPEARANCE_COLUMNS
 from model_aggregation.data.decoding import FOREIGN_IMAGE_SUFFIXES, IMAGE_SUFFIXES
 from model_aggregation.data.dicom import holds_dicom
-from model_aggregation.data.folder_walk import FoundFile, Walk, as_id, walk_folder
+from model_aggregation.data.folder_walk import Walk, as_id, walk_folder
 from model_aggregation.data.grouping import groups_from_column, groups_from_pattern
-from model_aggregation.data.image_table import INSPECTION_COLUMNS, LOOK_ALIKE, OWN_COLUMNS, SPLITS, ImageTable
+from model_aggregation.data.image_table import (
+    INSPECTION_COLUMNS,
+    LOOK_ALIKE,
+    OWN_COLUMNS,
+    SPLITS,
+    ImageTable,
+    is_increasing,
+)
 from model_aggregation.data.table_file import TABLE_SUFFIXES, as_text, locate, read_table, require_columns
 from model_aggregation.errors import DataError
 
@@ -23,6 +30,7 @@ Layout = Literal["auto", "classes", "splits"]
 
 FOREIGN_IMAGE = "an image format that is not read here; convert it, for example to PNG"
 OUTSIDE_CLASSES = "an image outside any class folder"
+_ROWS_AT_ONCE = 1000
 _SPLIT_BY_NAME = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
@@ -64,23 +72,50 @@ def _scan_folder(root: Path, layout: Layout) -> ImageTable:
     if walk.problems:
         raise DataError(f"{root} cannot be read completely", walk.problems)
     split_by_folder = _splits_of(root, walk, layout)
-    rows: list[tuple[str, ...]] = []
+    rows = _Rows()
     ignored = list(walk.ignored)
     for found in walk.files:
-        reason = _why_no_image(found, split_by_folder)
-        if reason:
-            ignored.append(f"{as_id(found.parts)}: {reason}")
-        else:
-            rows.append(_row(found, split_by_folder))
-    if not rows:
+        label = as_id(found.parts[1:2] if split_by_folder else found.parts[:1])
+        split = split_by_folder.get(found.parts[0], "") if found.parts else ""
+        for name, path in zip(found.names, found.paths(), strict=True):
+            reason = _why_no_image(found.parts, name, path, split_by_folder)
+            if reason:
+                ignored.append(f"{as_id((*found.parts, name))}: {reason}")
+            else:
+                rows.add(as_id((*found.parts, name)), path, label, split, "")
+    frame = rows.table()
+    if frame.empty:
         raise DataError(
             f"{root} holds no images in class folders; expected <class>/image or train/<class>/image "
             f"(also val, test). {len(ignored)} files were left aside:",
             sorted(ignored),
         )
-    frame = pd.DataFrame(sorted(rows), columns=list(OWN_COLUMNS))
-    classes = {row[2] for row in rows} | _class_folders(walk, split_by_folder)
+    classes = set(frame["label"]) | _class_folders(walk, split_by_folder)
     return ImageTable(root, frame, tuple(sorted(classes)), tuple(sorted(ignored)))
+
+
+class _Rows:
+    """Rows as columns: after each thousand they leave the form of Python's objects, which is large."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[str, ...]] = []
+        self._parts: list[pd.DataFrame] = []
+
+    def add(self, *row: str) -> None:
+        """Take a value for each of ``OWN_COLUMNS``."""
+        self._rows.append(row)
+        if len(self._rows) == _ROWS_AT_ONCE:
+            self._pack()
+
+    def _pack(self) -> None:
+        self._parts.append(pd.DataFrame(self._rows, columns=list(OWN_COLUMNS), dtype=str))
+        self._rows = []
+
+    def table(self) -> pd.DataFrame:
+        """Return all rows in the order of id and path."""
+        self._pack()
+        frame = pd.concat(self._parts, ignore_index=True)
+        return frame if is_increasing(frame["id"]) else frame.sort_values(["id", "path"], ignore_index=True)
 
 
 def _splits_of(root: Path, walk: Walk, layout: Layout) -> dict[str, str]:
@@ -105,23 +140,17 @@ def _splits_of(root: Path, walk: Walk, layout: Layout) -> dict[str, str]:
     return splits
 
 
-def _why_no_image(found: FoundFile, split_by_folder: dict[str, str]) -> str | None:
-    suffix = os.path.splitext(found.parts[-1])[1].lower()  # noqa: PTH122 - a Path would keep each name for good
+def _why_no_image(folder: tuple[str, ...], name: str, path: str, split_by_folder: dict[str, str]) -> str | None:
+    suffix = os.path.splitext(name)[1].lower()  # noqa: PTH122 - a Path would keep each name for good
     if suffix in FOREIGN_IMAGE_SUFFIXES:
         return FOREIGN_IMAGE
-    if suffix not in IMAGE_SUFFIXES and not holds_dicom(found.path):
+    if suffix not in IMAGE_SUFFIXES and not holds_dicom(path):
         return f"no image suffix ({suffix})" if suffix else "no suffix"
     if not split_by_folder:
-        return None if len(found.parts) > 1 else OUTSIDE_CLASSES
-    if found.parts[0] not in split_by_folder:
+        return None if folder else OUTSIDE_CLASSES
+    if not folder or folder[0] not in split_by_folder:
         return "not in a folder for a split"
-    return None if len(found.parts) > 2 else OUTSIDE_CLASSES
-
-
-def _row(found: FoundFile, split_by_folder: dict[str, str]) -> tuple[str, ...]:
-    label = as_id(found.parts[1:2] if split_by_folder else found.parts[:1])
-    split = split_by_folder.get(found.parts[0], "")
-    return as_id(found.parts), found.path, label, split, ""
+    return None if len(folder) > 1 else OUTSIDE_CLASSES
 
 
 def _class_folders(walk: Walk, split_by_folder: dict[str, str]) -> set[str]:

@@ -7,7 +7,6 @@ the files.
 """
 
 import hashlib
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from scipy.sparse.csgraph import connected_components
 
 from model_aggregation import files
 from model_aggregation.data.allocation import Unit, allocate
-from model_aggregation.data.image_table import LOOK_ALIKE, SPLITS, ImageTable
+from model_aggregation.data.image_table import LOOK_ALIKE, SPLITS, ImageTable, is_increasing
 from model_aggregation.data.table_file import as_text, locate, read_table, require_columns
 from model_aggregation.errors import DataError, SettingsError
 
@@ -144,7 +143,7 @@ def _rows_to_split(table: ImageTable) -> pd.DataFrame:
     if not table.inspected:
         raise ValueError("inspect the table before splitting it: equal pictures must stay together")
     rows = table.readable()
-    if not rows["id"].is_monotonic_increasing:
+    if not is_increasing(rows["id"]):
         rows = rows.sort_values("id", kind="stable")  # the first id of a unit gives its hash
     if rows.empty:
         raise DataError(f"{table.root} holds no readable image")
@@ -196,15 +195,26 @@ class _Units:
 def _units(rows: pd.DataFrame, seed: str) -> _Units:
     component = _components(rows)
     first_ids = rows["id"].groupby(component).first()
-    hashes = [hashlib.sha256(f"{seed}\0{name}".encode()).digest() for name in first_ids]
-    order = sorted(range(len(hashes)), key=hashes.__getitem__)
-    position = np.empty(len(order), dtype=np.int64)
-    position[order] = np.arange(len(order))
+    hashes = np.empty(len(first_ids), dtype="S32")
+    for number, name in enumerate(first_ids):
+        hashes[number] = hashlib.sha256(f"{seed}\0{name}".encode()).digest()
+    position = np.empty(len(hashes), dtype=np.int64)
+    position[np.argsort(hashes, kind="stable")] = np.arange(len(hashes))
     of_row = position[component]
-    content: list[Counter[str]] = [Counter() for _ in order]
-    for unit, label in zip(of_row.tolist(), rows["label"], strict=True):
-        content[unit][label] += 1
-    return _Units([tuple(sorted(unit.items())) for unit in content], of_row)
+    return _Units(_contents(of_row, rows["label"]), of_row)
+
+
+def _contents(of_row: np.ndarray, labels: pd.Series) -> list[Unit]:
+    """Return for each unit its labels, sorted, with their numbers; equal contents are one object."""
+    codes, names = pd.factorize(labels, sort=True)
+    keys, counts = np.unique(of_row * len(names) + codes, return_counts=True)
+    contents: list[Unit] = [()] * (int(of_row.max()) + 1)
+    known: dict[Unit, Unit] = {}
+    for key, count in zip(keys.tolist(), counts.tolist(), strict=True):
+        unit, code = divmod(key, len(names))
+        content = (*contents[unit], (str(names[code]), count))
+        contents[unit] = known.setdefault(content, content)
+    return contents
 
 
 def _components(rows: pd.DataFrame) -> np.ndarray:

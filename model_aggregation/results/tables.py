@@ -8,9 +8,10 @@ import io
 import re
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from openpyxl.worksheet.worksheet import Worksheet
 
 _LINES_AT_ONCE = 1000
+_CHARACTERS_AT_ONCE = 100_000
 CONFUSION_SHEET = "confusion_matrix"
 ROC_COLUMNS = ("CutOff", "TPR", "FPR", "Balanced Accuracy")
 METRIC_NUMBERS = ("value", "low", "high", "n")
@@ -39,16 +41,31 @@ def read_text(path: Path) -> str:
     ResultsError
         If the file is missing or in neither encoding.
     """
+    with _opened(path) as file:
+        return file.read()
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    """Open a text file in the encoding that all of it is in, line ends as they are; errors as in :func:`read_text`."""
     try:
-        data = path.read_bytes()
+        encoding = next((name for name in ("utf-8-sig", "cp932") if _is_in(path, name)), None)
+        if encoding is None:
+            raise ResultsError(f"{path} is text in neither UTF-8 nor cp932.")
+        with path.open(encoding=encoding, newline="") as file:
+            yield file
     except OSError as error:
         raise ResultsError(f"{path} cannot be read: {error.strerror or error}.") from error
-    for encoding in ("utf-8-sig", "cp932"):
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise ResultsError(f"{path} is text in neither UTF-8 nor cp932.")
+
+
+def _is_in(path: Path, encoding: str) -> bool:
+    try:
+        with path.open(encoding=encoding, newline="") as file:
+            while file.read(_CHARACTERS_AT_ONCE):
+                pass
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def predictions_table(table: pd.DataFrame, predicted: Sequence[str] | None = None) -> pd.DataFrame:
@@ -128,8 +145,8 @@ def read_numbers(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _lines(path: Path) -> Iterator[list[str]]:
-    data = io.BytesIO(read_text(path).encode("utf-8"))  # a StringIO would take four times as much
-    return (line for line in csv.reader(io.TextIOWrapper(data, encoding="utf-8", newline="")) if line)
+    with _opened(path) as file:
+        yield from (line for line in csv.reader(file) if line)
 
 
 def write_roc(path: Path, roc: pd.DataFrame) -> None:
