@@ -1,12 +1,14 @@
 """How seconds and memory of a comparison grow with images, models and epochs, and with which slope.
 
-    python benchmarks/scale.py [--images 1000 4000 16000] [--models 1 2 4] [--epochs 1 2 4] [--size 32] [--json FILE]
+    python benchmarks/scale.py [--images 1000 10000 100000] [--models 1 2 4] [--epochs 1 2 4] [--size 32] [--alike]
+        [--json FILE]
 
 One number varies at a time, the others stay at the first of their list. Each comparison runs in a process of its own,
 on noisy digits (PNG), with timm's test_resnet from random weights; all models in that same process (``jobs: 0``), so
 that memory and CPU time are those of everything but the processes that read. ``anonymous`` is the largest memory that
 is not a mapped file (Linux: RssAnon, sampled); ``full`` is the second run, with images decoded and looked at before.
-The slope is that of a line through the second runs of a row.
+The slope is that of a line through the second runs of a row. With ``--alike`` the digits have little noise, and most
+are near duplicates of another.
 """
 
 import argparse
@@ -105,7 +107,7 @@ def sweep(varied: str, values: list[int], base: dict[str, Any], folder: Path) ->
         task = {**base, varied: value, "cache": str(folder / f"cache {varied} {value}")}
         task["data"] = str(folder / f"images {task['images']}")
         if not Path(task["data"]).is_dir():
-            write_images(Path(task["data"]), task["images"])
+            write_images(Path(task["data"]), task["images"], alike=task["alike"])
         for store in ("empty", "full"):
             taken = measure({**task, "log": str(folder / f"log {varied} {value} {store}")})
             rows.append({varied: value, "store": store, **{key: round(number, 2) for key, number in taken.items()}})
@@ -124,9 +126,10 @@ def sweep(varied: str, values: list[int], base: dict[str, Any], folder: Path) ->
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("images", [1000, 4000, 16000]), ("models", [1, 2, 4]), ("epochs", [1, 2, 4])):
+    for name, default in (("images", [1000, 10_000, 100_000]), ("models", [1, 2, 4]), ("epochs", [1, 2, 4])):
         parser.add_argument(f"--{name}", type=int, nargs="+", default=default)
     parser.add_argument("--size", type=int, default=32)
+    parser.add_argument("--alike", action="store_true")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--task", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -135,6 +138,7 @@ def main() -> None:
         return
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     base = {"images": given.images[0], "models": given.models[0], "epochs": given.epochs[0], "size": given.size}
+    base["alike"] = given.alike
     with tempfile.TemporaryDirectory() as folder:
         found = {
             varied: sweep(varied, getattr(given, varied), base, Path(folder))

@@ -249,7 +249,7 @@ def _facts(runs: Mapping[str, RunSets], *, options: EvaluationOptions | None = N
     first = next(iter(runs.values()))
     environments = {name: run.folder.read_environment() for name, run in runs.items()}
     environment = next(iter(environments.values()))
-    images = first.folder.read_images()
+    images = first.folder.read_images(hashes=False)
     return ReportFacts(
         models=tuple(str(facts.get("model")) for facts in environments.values()),
         model_names={name: str(facts["model"]) for name, facts in environments.items() if facts.get("model")},

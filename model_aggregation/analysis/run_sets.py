@@ -127,13 +127,13 @@ def read_run(folder: RunFolder) -> RunSets:
         As :func:`evaluate_run`.
     """
     settings = stored_settings(_settings_of(folder), folder.settings_yaml)
-    images = folder.read_images()
+    outdated = outdated_sets(folder)
+    external = [name for name in folder.external_sets() if name not in outdated]
+    images = folder.read_images(hashes=bool(external))
     pooled = is_pooled(folder)
     wanted = {"val": settings.validation, "test": settings.test}
     present = set(images["split"])
     names = [name for name, used in wanted.items() if used and name in present and not (pooled and name == "val")]
-    outdated = outdated_sets(folder)
-    external = [name for name in folder.external_sets() if name not in outdated]
     lacking = [str(folder.predictions_csv(name)) for name in names + external if not _is_predicted(folder, name)]
     if lacking:
         raise ResultsError(f"Predictions to evaluate are missing: {', '.join(lacking)}")

@@ -20,6 +20,7 @@ from model_aggregation.results.plot_settings import PlotSettings
 from model_aggregation.results.run_paths import RunPaths
 
 _FINDINGS_IN_A_LINE = 2
+_HASHES = ("content_hash", "pixel_hash")  # 144 bytes of an image
 
 RunState = Literal["finished", "failed", "interrupted"]
 
@@ -164,9 +165,9 @@ class RunFolder(RunPaths):
         except (yaml.YAMLError, ValueError, TypeError) as error:
             raise ResultsError(f"{self.settings_yaml} holds no settings: {error}") from error
 
-    def read_images(self) -> pd.DataFrame:
-        """Return ``images.csv``, every value as text."""
-        return tables.read_words(self.images_csv)
+    def read_images(self, *, hashes: bool = True) -> pd.DataFrame:
+        """Return ``images.csv``, every value as text, with or without the hashes of files and pixels."""
+        return tables.read_words(self.images_csv, without=() if hashes else _HASHES)
 
     def read_set_images(self, set_name: str) -> pd.DataFrame:
         """Return the images of an external set, every value as text."""

@@ -7,8 +7,8 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -101,35 +101,42 @@ def read_predictions(path: Path) -> pd.DataFrame:
     ResultsError
         If the file is missing, has other columns, or a probability is not a number.
     """
-    header, *lines = list(_lines(path)) or [[]]
-    if header[:2] != [PATH, LABEL] or len(header) < 3:
-        raise ResultsError(
-            f"{path} should begin with the columns {PATH},{LABEL} and then one per class; it begins with "
-            f"{','.join(header[:4])!r}."
-        )
-    uneven = [number for number, line in enumerate(lines, start=2) if len(line) != len(header)]
-    if uneven:
-        raise ResultsError(f"{path}: row {uneven[0]} has not the {len(header)} columns of the header.")
-    words = 3 if header[2] == PREDICTED and len(header) > 3 else 2
-    try:  # Python's own float reads back exactly what was written
-        scores = np.array([line[words:] for line in lines], dtype=object).astype(np.float64)
-    except ValueError as error:
-        raise ResultsError(f"{path} holds a probability that is no number: {error}.") from error
-    table = pd.DataFrame([line[:words] for line in lines], columns=range(words), dtype=str)
-    result = pd.concat([table, pd.DataFrame(scores.reshape(len(lines), len(header) - words))], axis=1)
+    with closing(_lines(path)) as lines:
+        header = next(lines, [])
+        if header[:2] != [PATH, LABEL] or len(header) < 3:
+            raise ResultsError(
+                f"{path} should begin with the columns {PATH},{LABEL} and then one per class; it begins with "
+                f"{','.join(header[:4])!r}."
+            )
+        words = 3 if header[2] == PREDICTED and len(header) > 3 else 2
+        tables = [pd.DataFrame([], columns=range(words), dtype=str)]
+        scores = [np.empty((0, len(header) - words))]
+        for part in _parts(lines):
+            first = 2 + sum(map(len, scores))
+            uneven = [number for number, line in enumerate(part, first) if len(line) != len(header)]
+            if uneven:
+                raise ResultsError(f"{path}: row {uneven[0]} has not the {len(header)} columns of the header.")
+            try:  # Python's own float reads back exactly what was written
+                scores.append(np.array([line[words:] for line in part], dtype=object).astype(np.float64))
+            except ValueError as error:
+                raise ResultsError(f"{path} holds a probability that is no number: {error}.") from error
+            tables.append(pd.DataFrame([line[:words] for line in part], columns=range(words), dtype=str))
+    result = pd.concat([pd.concat(tables, ignore_index=True), pd.DataFrame(np.concatenate(scores))], axis=1)
     result.columns = pd.Index(header)
     return result
 
 
-def read_words(path: Path) -> pd.DataFrame:
-    """Read a CSV file with every value as the text that stands there."""
-    lines = _lines(path)
-    header = next(lines, [])
-    parts = [pd.DataFrame([], columns=header, dtype=str)]
-    while part := list(islice(lines, _LINES_AT_ONCE)):  # as columns they take a fraction of the memory
-        if any(len(line) != len(header) for line in part):
-            raise ResultsError(f"{path} cannot be read as a table: its rows differ in length.")
-        parts.append(pd.DataFrame(part, columns=header, dtype=str))
+def read_words(path: Path, *, without: Collection[str] = ()) -> pd.DataFrame:
+    """Read a CSV file with every value as the text that stands there, ``without`` some columns."""
+    with closing(_lines(path)) as lines:
+        header = next(lines, [])
+        places = [place for place, name in enumerate(header) if name not in without]
+        names = [header[place] for place in places]
+        parts = [pd.DataFrame([], columns=names, dtype=str)]
+        for part in _parts(lines):
+            if any(len(line) != len(header) for line in part):
+                raise ResultsError(f"{path} cannot be read as a table: its rows differ in length.")
+            parts.append(pd.DataFrame([[line[place] for place in places] for line in part], columns=names, dtype=str))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -144,7 +151,13 @@ def read_numbers(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def _lines(path: Path) -> Iterator[list[str]]:
+def _parts(lines: Iterator[list[str]]) -> Iterator[list[list[str]]]:
+    """Yield a thousand lines at a time: as columns they take a fraction of the memory."""
+    while part := list(islice(lines, _LINES_AT_ONCE)):
+        yield part
+
+
+def _lines(path: Path) -> Generator[list[str], None, None]:
     with _opened(path) as file:
         yield from (line for line in csv.reader(file) if line)
 
