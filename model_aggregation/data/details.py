@@ -12,7 +12,6 @@ from itertools import product
 
 import numpy as np
 from PIL import Image
-from scipy.ndimage import gaussian_filter1d
 
 from model_aggregation.data.appearance import THUMBNAIL_PX
 
@@ -100,4 +99,6 @@ def reducing(size: int, before: float = 0, after: float = 0) -> np.ndarray:
 
 @cache
 def _blurring(size: int) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter1d  # a moment that pairs which are known do not need
+
     return gaussian_filter1d(np.eye(size, dtype=np.float32), size * _BLUR, axis=0)

@@ -34,7 +34,7 @@ class ImageStore:
     """Decoded images: ``pixels`` is (N, H, W, C) uint8; ``hashes`` (N,) are those of their files, sorted."""
 
     pixels: np.ndarray
-    hashes: np.ndarray = field(default_factory=lambda: _as_bytes(pd.Series([], dtype=str)))
+    hashes: np.ndarray = field(default_factory=lambda: np.empty(0, dtype="S64"))
 
     def rows_of(self, content_hashes: pd.Series) -> np.ndarray:
         """Return the row of each image, (n,) int64.

@@ -20,11 +20,10 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from model_aggregation.data.details import Details, reducing
 from model_aggregation.data.image_table import LOOK_ALIKE, ImageTable
+from model_aggregation.data.joining import joined, joining
 from model_aggregation.data.kept_tables import KeptTables
 from model_aggregation.data.thumbnails import picked, slices
 from model_aggregation.errors import SettingsError
@@ -100,10 +99,9 @@ def mark_look_alikes(table: ImageTable, alike: LookAlikes) -> ImageTable:
     frame, pairs = table.frame, alike.pairs
     pictures = pd.factorize(pd.concat([frame["pixel_hash"], pairs["first"], pairs["second"]]))[0]
     own, first, second = np.split(pictures, [len(frame), len(frame) + len(pairs)])
-    joined = np.isin(own, [first, second])
-    families = _joined(np.column_stack([first, second]), len(pictures))[own[joined]]
+    alike_ones = np.isin(own, [first, second])
     column = pd.Series(pd.NA, index=frame.index, dtype="Int64")
-    column[joined] = pd.factorize(families)[0]
+    column[alike_ones] = pd.factorize(joined(first, second, len(pictures))[own[alike_ones]])[0]
     return replace(table, frame=frame.assign(**{LOOK_ALIKE: column}))
 
 
@@ -152,7 +150,7 @@ class _Found:
         part = pd.DataFrame({"i": ends[:, 0], "j": ends[:, 1], "similarity": alike["similarity"].to_numpy()})
         if self._pairs + len(part) > _MOST_PAIRS:
             known = np.concatenate([rows[["i", "j"]].to_numpy(dtype=int) for rows in self._parts])
-            part, self.complete = part.iloc[_joining(_joined(known, self._count)[ends])], False
+            part, self.complete = part.iloc[joining(joined(known[:, 0], known[:, 1], self._count)[ends])], False
         self._pairs += len(part)
         self._parts.append(part.assign(change=change))
 
@@ -163,20 +161,6 @@ class _Found:
         pairs = pairs.astype({"i": int, "j": int}).reset_index(drop=True)
         pairs.attrs["complete"] = bool(self.complete)
         return pairs
-
-
-def _joined(pairs: np.ndarray, count: int) -> np.ndarray:
-    """Return the number of the family of each of ``count`` pictures that pairs (n, 2) join."""
-    graph = coo_matrix((np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    return connected_components(graph, directed=False)[1]
-
-
-def _joining(families: np.ndarray) -> np.ndarray:
-    """Return which of the pairs (n, 2) of families are needed to join all that they join."""
-    ends = pd.DataFrame(np.sort(families, axis=1))
-    rows = np.flatnonzero((ends[0] != ends[1]) & ~ends.duplicated())
-    graph = coo_matrix((rows + 1, tuple(ends.to_numpy()[rows].T)), shape=(families.max() + 1,) * 2)
-    return np.sort(minimum_spanning_tree(graph).data.astype(int)) - 1
 
 
 @dataclass(frozen=True, eq=False)

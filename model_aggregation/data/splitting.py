@@ -13,12 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 from model_aggregation import files
 from model_aggregation.data.allocation import Unit, allocate
 from model_aggregation.data.image_table import LOOK_ALIKE, SPLITS, ImageTable, is_increasing
+from model_aggregation.data.joining import joined
 from model_aggregation.data.table_file import as_text, locate, read_table, require_columns
 from model_aggregation.errors import DataError, SettingsError
 
@@ -228,10 +227,7 @@ def _components(rows: pd.DataFrame) -> np.ndarray:
     image = np.arange(count)
     start = np.concatenate([image, image[grouped], image[alike]])
     end = np.concatenate([picture, group[grouped], look[alike] + group.max() + 1])
-    nodes = int(end.max()) + 1
-    graph = coo_matrix((np.ones(len(start), dtype=bool), (start, end)), shape=(nodes, nodes))
-    labels = connected_components(graph, directed=False)[1][:count]
-    return pd.factorize(labels)[0]
+    return pd.factorize(joined(start, end, int(end.max()) + 1)[:count])[0]
 
 
 def _differences(table: ImageTable, given: pd.DataFrame) -> list[str]:
