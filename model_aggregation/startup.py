@@ -54,6 +54,12 @@ def may_keep_freed_memory() -> bool:
     return platform.libc_ver()[0] == "glibc"
 
 
+def return_freed_memory() -> None:
+    """Let glibc return to the system what is free: tables that came and went leave holes that others could use."""
+    if may_keep_freed_memory():
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 @cache
 def keep_freed_memory() -> None:
     """Let glibc keep freed memory for the next allocation instead of returning it.
@@ -63,8 +69,8 @@ def keep_freed_memory() -> None:
     """
     if not may_keep_freed_memory():
         return
+    return_freed_memory()
     library = ctypes.CDLL(None)
-    library.malloc_trim(0)
     for option, value in {_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: -1, _M_TOP_PAD: 256 * 2**20}.items():  # -1: never trimmed
         library.mallopt(option, value)
 

@@ -26,6 +26,7 @@ from model_aggregation.results.index import Index
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.run_images import cache_of, stored_images
 from model_aggregation.run_plan import PoolPlan
+from model_aggregation.startup import return_freed_memory
 from model_aggregation.training.time_limit import TimeLimit
 
 Engine = Supervisor | Here | Cluster
@@ -79,6 +80,7 @@ def _run(plan: Plan, reporter: Reporter, session: Session | None) -> Outcome:
     prepare_folders(plan, reporter.message)
     record = Record(Index(plan.log_folder), reporter)
     record.planned(plan)
+    return_freed_memory()  # of planning: the runs beside need memory now
     work = _Work(plan, record, reporter, limit, session)
     with reporter.working(), stopped_by_signals():
         if plan.settings.engine == "local":  # the machines of a cluster have caches of their own
