@@ -52,7 +52,6 @@ class _Work:
     fabric: Fabric
     reporter: Reporter
     time: TimeLimit
-    cores: FreeCores
     arithmetic: Arithmetic = field(default_factory=Arithmetic)
 
     def say(self, text: str) -> None:
@@ -84,17 +83,17 @@ def execute(
 
 def _execute(plan: Plan, run: RunPlan, reporter: Reporter, limit: TimeLimit, lack: Lack | None) -> RunFolder:
     begun_with = _arithmetic_of(run)
-    cores = FreeCores()
-    work = _Work(plan, run, _start_folder(run), make_fabric(run.settings), reporter, limit, cores)
+    work = _Work(plan, run, _start_folder(run), make_fabric(run.settings), reporter, limit)
     environment = _environment(work)
     work.folder.write_environment(environment | ({"arithmetic": begun_with.to_dict()} if begun_with else {}))
     if lack is not None:
         _settle_for_smaller_batches(work, environment, lack)
     images = load_images(plan, run, reporter)
     keep_freed_memory()
+    cores = FreeCores()  # not before: the processes that decode images use them all
     while True:
         try:
-            return _compute(work, environment, images)
+            return _compute(work, environment, images, cores)
         except NotEnoughMemoryError as error:
             lack = Lack(error.action, str(error))
             if work.fabric.world_size > 1:
@@ -103,7 +102,7 @@ def _execute(plan: Plan, run: RunPlan, reporter: Reporter, limit: TimeLimit, lac
         free_memory()  # nothing holds the network any more
 
 
-def _compute(work: _Work, environment: dict[str, Any], images: RunImages) -> RunFolder:
+def _compute(work: _Work, environment: dict[str, Any], images: RunImages, cores: FreeCores) -> RunFolder:
     """Do what needs the network."""
     plan, run, splits = work.plan, work.run, images.splits
     torch.manual_seed(epoch_seed(run.settings.seed, -1))
@@ -113,7 +112,7 @@ def _compute(work: _Work, environment: dict[str, Any], images: RunImages) -> Run
     work.fabric.barrier()  # now the files of its weights are here for the other ranks too
     write_text(work.folder.architecture_txt(str(run.model)), f"{network.module}\n")
     with settling_lock(plan.log_folder, run.group_name, str(run.model)):  # seeds and folds may go on at once
-        work = _with_arithmetic(work, network, _settled_before(plan, run))
+        work = _with_arithmetic(work, network, _settled_before(plan, run), cores)
         environment = environment | {"arithmetic": work.arithmetic.to_dict(), "threads": work.arithmetic.threads}
         work.folder.write_environment(environment)
     work.fabric.broadcast(work.arithmetic)
@@ -153,12 +152,12 @@ def _settle_for_smaller_batches(work: _Work, environment: dict[str, Any], lack: 
     work.say(f"{lack.message} {lack.action} goes on with half as many images at once.")
 
 
-def _with_arithmetic(work: _Work, network: Network, settled: Arithmetic | None) -> _Work:
+def _with_arithmetic(work: _Work, network: Network, settled: Arithmetic | None, cores: FreeCores) -> _Work:
     """Settle how the network computes and say it."""
     settings, device = work.run.settings, work.fabric.device
     amount = amount_of(settings, work.run.sizes(), pretrained=network.pretrained)
     folder = cache_of(settings).folder / "timings"
-    arithmetic = settle_arithmetic(network, settings, device, amount, earlier=settled, folder=folder, cores=work.cores)
+    arithmetic = settle_arithmetic(network, settings, device, amount, earlier=settled, folder=folder, cores=cores)
     work.say(str(arithmetic))
     if settings.devices > 1:
         work.say(

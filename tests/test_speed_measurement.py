@@ -14,7 +14,7 @@ from command_line import magg  # noqa: F401
 from training_samples import Lab, continues_alike, same
 
 import model_aggregation as ma
-from model_aggregation import startup
+from model_aggregation import experiment, startup
 from model_aggregation.config import make_settings
 from model_aggregation.errors import SettingsError
 from model_aggregation.forecast import Cost, seconds_of_change
@@ -236,6 +236,18 @@ def test_freed_memory_stays_with_the_process():
     code += "\nassert resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before < 1000"  # else 19,500 each time
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
+
+
+def test_decoding_the_images_does_not_count_as_use_by_others(tmp_path, two_classes, monkeypatch):
+    order = []
+    load, cores = experiment.load_images, experiment.FreeCores
+    monkeypatch.setattr(experiment, "load_images", lambda *given: order.append("images") or load(*given))
+    monkeypatch.setattr(experiment, "FreeCores", lambda: order.append("cores") or cores())
+    ma.train(
+        two_classes, "timm:test_resnet", pretrained=False, image_size=32, epochs=1, cache_folder=tmp_path / "cache",
+        quiet=True, tensorboard=False, jobs=0, positive="肺炎", log_folder=tmp_path / "log",
+    )  # fmt: skip
+    assert order == ["images", "cores"]
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS has no affinity")
