@@ -1,14 +1,13 @@
 """How seconds and memory of a comparison grow with images, models and epochs, and with which slope.
 
-    python benchmarks/scale.py [--images 1000 10000 100000] [--models 1 2 4] [--epochs 1 2 4] [--size 32] [--alike]
+    python benchmarks/scale.py [--images 1000 10000 100000] [--models 2 3 4] [--epochs 1 2 4] [--size 32] [--alike]
         [--json FILE]
 
-One number varies at a time, the others stay at the first of their list. Each comparison runs in a process of its own,
-on noisy digits (PNG), with timm's test_resnet from random weights; all models in that same process (``jobs: 0``), so
-that memory and CPU time are those of everything but the processes that read. ``anonymous`` is the largest memory that
-is not a mapped file (Linux: RssAnon, sampled); ``full`` is the second run, with images decoded and looked at before.
-The slope is that of a line through the second runs of a row. With ``--alike`` the digits have little noise, and most
-are near duplicates of another.
+One number varies at a time, the others stay at the first of their list. Each comparison is a command as a user gives
+it, on noisy digits (PNG), with timm's test_resnet and others from random weights, each run in a process of its own.
+``anonymous`` is the largest memory that is not a mapped file (Linux: Pss_Anon, sampled) of all its processes together;
+``full`` is the second run, with images decoded and looked at before. The slope is that of a line through the second
+runs of a row. With ``--alike`` the digits have little noise, and most are near duplicates of another.
 """
 
 import argparse
@@ -19,10 +18,14 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
+
+MODELS = ("timm:test_resnet", "timm:test_efficientnet", "timm:test_convnext", "timm:test_vit")
 
 
 def write_images(folder: Path, count: int, *, alike: bool = False) -> Path:
@@ -45,59 +48,64 @@ def write_images(folder: Path, count: int, *, alike: bool = False) -> Path:
     return folder
 
 
-class AnonymousMemory(threading.Thread):
-    """Samples this process's memory that is no mapped file, in bytes."""
+class Use(threading.Thread):
+    """Samples what a process and all that it starts take together: memory that is no mapped file, CPU seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, process: psutil.Process) -> None:
         super().__init__(daemon=True)
-        self.largest, self.stopped = 0, False
+        self._process = process
+        self._seconds: dict[psutil.Process, float] = {}
+        self.most_bytes = 0
+
+    @property
+    def cpu_seconds(self) -> float:
+        """The CPU seconds of all processes so far."""
+        return sum(self._seconds.values())
 
     def run(self) -> None:
-        """Sample until stopped."""
-        while not self.stopped:
-            for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-                if line.startswith("RssAnon:"):
-                    self.largest = max(self.largest, int(line.split()[1]) * 1024)
-            time.sleep(0.05)
+        """Sample until the process ends."""
+        with suppress(psutil.NoSuchProcess):
+            while self._process.status() != psutil.STATUS_ZOMBIE:
+                family = [self._process, *self._process.children(recursive=True)]
+                self.most_bytes = max(self.most_bytes, sum(map(anonymous_bytes, family)))
+                for process in family:
+                    with suppress(psutil.NoSuchProcess):
+                        self._seconds[process] = sum(process.cpu_times()[:2])
+                time.sleep(0.05)
 
 
-def one_side(task: dict[str, Any]) -> dict[str, float]:
-    """Run one comparison and return its wall and CPU seconds and its largest anonymous memory."""
-    from model_aggregation.startup import share_freed_memory
-
-    share_freed_memory()  # as the command line does
-    import model_aggregation as ma
-    import model_aggregation.analysis.groups  # imports do not count
-    import model_aggregation.experiment
-    from model_aggregation.engine.later import import_the_rest
-
-    import_the_rest()
-
-    memory = AnonymousMemory()
-    memory.start()
-    started, cpu = time.perf_counter(), sum(os.times()[:4])
-    names = ["timm:test_resnet", "timm:test_efficientnet", "timm:test_convnext", "timm:test_vit"][: task["models"]]
-    ma.compare(
-        task["data"], names, epochs=task["epochs"], image_size=task["size"], positive="odd", pretrained=False,
-        name="scale", quiet=True, tensorboard=False, log_folder=task["log"], cache_folder=task["cache"],
-        batch_size=64, precision="32", memory_format="contiguous", workers=1, jobs=0,
-    )  # fmt: skip
-    memory.stopped = True
-    memory.join()
-    return {
-        "seconds": time.perf_counter() - started,
-        "cpu_seconds": sum(os.times()[:4]) - cpu,
-        "anonymous_mb": memory.largest / 1e6,
-    }
+def anonymous_bytes(process: psutil.Process) -> int:
+    """Return what a process holds now, of what several share its part; 0 when it is gone."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{process.pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
+            if line.startswith("Pss_Anon:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def measure(task: dict[str, Any]) -> dict[str, float]:
-    """Run one comparison in a process of its own."""
-    words = [sys.executable, __file__, "--task", json.dumps(task)]
-    result = subprocess.run(words, capture_output=True, text=True, encoding="utf-8", check=False)
-    if result.returncode:
-        raise SystemExit(result.stdout + result.stderr)
-    return dict(json.loads(result.stdout.strip().splitlines()[-1]))
+    """Give a command as a user gives it; return wall and CPU seconds and the largest anonymous memory."""
+    words = [
+        *(sys.executable, "-m", "model_aggregation", "compare", task["data"], "--models", *MODELS[: task["models"]]),
+        *("--epochs", str(task["epochs"]), "--image-size", str(task["size"]), "--positive", "odd", "--no-pretrained"),
+        *("--batch-size", "64", "--precision", "32", "--memory-format", "contiguous", "--workers", "1"),
+        *("--threads", "1", "--no-tensorboard", "--name", "scale"),
+        *("--log-folder", task["log"], "--cache-folder", task["cache"]),
+    ]
+    started = time.perf_counter()
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+        command = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT)
+        use = Use(psutil.Process(command.pid))
+        use.start()
+        if command.wait():
+            output.seek(0)
+            raise SystemExit(output.read())
+    use.join()
+    return {
+        "seconds": time.perf_counter() - started,
+        "cpu_seconds": use.cpu_seconds,
+        "anonymous_mb": use.most_bytes / 1e6,
+    }
 
 
 def sweep(varied: str, values: list[int], base: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -126,16 +134,12 @@ def sweep(varied: str, values: list[int], base: dict[str, Any], folder: Path) ->
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("images", [1000, 10_000, 100_000]), ("models", [1, 2, 4]), ("epochs", [1, 2, 4])):
+    for name, default in (("images", [1000, 10_000, 100_000]), ("models", [2, 3, 4]), ("epochs", [1, 2, 4])):
         parser.add_argument(f"--{name}", type=int, nargs="+", default=default)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--alike", action="store_true")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--task", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.task:
-        print(json.dumps(one_side(json.loads(given.task))))
-        return
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     base = {"images": given.images[0], "models": given.models[0], "epochs": given.epochs[0], "size": given.size}
     base["alike"] = given.alike

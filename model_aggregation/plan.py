@@ -23,7 +23,7 @@ from model_aggregation.data.scan import scan
 from model_aggregation.data.splitting import FoldRule, SplitRule, apply_split, fold_tables, split_images
 from model_aggregation.environment import device_choice, with_launched_devices
 from model_aggregation.errors import DataError, SettingsError
-from model_aggregation.models.zoo import find_models
+from model_aggregation.models.zoo import ModelName, find_models
 from model_aggregation.names import SINGLE
 from model_aggregation.results.plot_settings import PlotSettings, read_plot_settings
 from model_aggregation.run_plan import PoolPlan, RunPlan, plan_pools, plan_runs
@@ -140,8 +140,7 @@ def make_plan(settings: Settings, *, count: Count | None = None) -> Plan:
         With all problems of the kind at once. ``PositiveClassError`` if there are two classes and no positive one.
     """
     settings = with_launched_devices(settings)
-    named = list(settings.models) or [str(settings.model)]
-    models = find_models(named, settings.source, sets_file=settings.model_sets, weights_dir=settings.weights_dir)
+    models = named_models(settings)
     _check_engine(settings)
     _check_log_folder(settings.log_folder.resolve())
     if settings.transforms is not None:
@@ -161,14 +160,27 @@ def make_plan(settings: Settings, *, count: Count | None = None) -> Plan:
     looking = settings.alike is not None
     table = inspect(table, workers=settings.workers, progress=reading, cache=cache, rule=rule, appearance=looking)
     alike = _look_alikes(settings, table, count)
-    tables, origin = _with_splits(settings, table.without_appearance(), alike)
+    tables, origin = _with_splits(settings, table.without_appearance().with_mapped_texts(), alike)
     findings = _checked(settings, tables, alike)
+    tables = tuple(table.reduced_to_facts() for table in tables)
     runs = tuple(replace(run, table=tables[(run.settings.fold or 1) - 1]) for run in runs)
     plan = Plan(
         settings, tables, origin, tuple(findings), positive, primary, plot, runs, pools=plan_pools(settings, runs)
     )
     _check_effects(plan)
     return plan
+
+
+def named_models(settings: Settings) -> list[ModelName]:
+    """Return the models that the settings name; imports their libraries.
+
+    Raises
+    ------
+    ModelError
+        With every name that is wrong.
+    """
+    named = list(settings.models) or [str(settings.model)]
+    return find_models(named, settings.source, sets_file=settings.model_sets, weights_dir=settings.weights_dir)
 
 
 def _check_engine(settings: Settings) -> None:

@@ -156,12 +156,14 @@ def _plan_and_run(settings: Settings) -> int:
         from model_aggregation.cli.texts import finding_lines, outcome_parts
         from model_aggregation.engine import follow
         from model_aggregation.engine import run as run_plan
+        from model_aggregation.plan import named_models
     if (code := follow()) is not None:  # another process of the launcher leads
         return code
     if in_processes:
         start_server()
-    with importing():  # the libraries of networks
-        made = plan_for(settings)
+    with importing():  # not in the block is what reads images: it leaves garbage
+        named_models(settings)
+    made = plan_for(settings)
     reporter = reporter_for_console()
     for line in finding_lines(made):
         reporter.message(line)

@@ -5,11 +5,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from model_aggregation.data.appearance import APPEARANCE_COLUMNS
+from model_aggregation.data.mapped_texts import packed, unpacked, with_mapped_texts
 from model_aggregation.data.thumbnails import slices
 
 SPLITS = ("train", "val", "test")
@@ -66,6 +68,10 @@ class ImageTable:
     classes: tuple[str, ...]
     ignored: tuple[str, ...] = ()
     thumbnails: np.ndarray | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let another process keep the texts in a mapped file too."""
+        return _received, (self.root, packed(self.frame), self.classes, self.ignored, self.thumbnails)
 
     @property
     def presplit(self) -> bool:
@@ -125,6 +131,14 @@ class ImageTable:
             ["id", "path", "label", "split", "group", *self.metadata_columns, "readable", "content_hash", "pixel_hash"]
         ]
 
+    def reduced_to_facts(self) -> "ImageTable":
+        """Return the same images without what only judging and dividing them needs, 130 bytes for each."""
+        return replace(self, frame=self.facts(), thumbnails=None)
+
+    def with_mapped_texts(self) -> "ImageTable":
+        """Return the same images with their texts in a mapped file instead of memory; folds made of it share them."""
+        return replace(self, frame=with_mapped_texts(self.frame))
+
     def without_splits(self) -> "ImageTable":
         """Return the same images with no split, such as all folds have in common."""
         return replace(self, frame=self.frame.assign(split=""))
@@ -154,6 +168,10 @@ class ImageTable:
             digest.update((", " * (rows.start > 0) + ", ".join(texts)).encode("ascii"))
         digest.update(b"]")
         return digest.hexdigest()
+
+
+def _received(root: Path, frame: tuple[Any, ...], *others: Any) -> ImageTable:
+    return ImageTable(root, unpacked(*frame), *others)
 
 
 def is_increasing(ids: pd.Series) -> bool:

@@ -15,6 +15,7 @@ from model_aggregation.engine.worker import Order, Trouble, main
 from model_aggregation.processes import process_context, starting_processes
 from model_aggregation.ranks import Seat
 from model_aggregation.run_plan import PoolPlan
+from model_aggregation.startup import return_freed_memory
 
 
 class Member:
@@ -32,6 +33,7 @@ class Member:
         self.process = context.Process(target=main, args=(theirs, order), name=order.task.item.run_name)
         with starting_processes(), theirs:
             self.process.start()
+        return_freed_memory()  # of what was sent, several times its size
 
     def heard(self) -> Iterator[tuple[str, Any]]:
         """Yield what it has sent."""
