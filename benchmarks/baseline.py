@@ -18,7 +18,8 @@ whole     all models one after the other: both kinds of epochs, validation in ea
 Without ``--data`` images are handwritten digits drawn large (500 × 400, JPEG), odd against even; a folder of ``--data``
 has two classes in each of train, val and test. Models are those of torchvision, or ``timm:NAME``. Without ``--weights``
 networks start from random weights whose batch norm has seen some images: times are those of real weights, and so is the
-comparison of what both sides reach, but what they reach is low. Every ratio is the median of the rounds.
+comparison of what both sides reach, but what they reach is low. Every ratio, and every AUC, is the median of the
+rounds; each has a seed of its own, the same on both sides.
 ``peak ratio`` is our largest memory divided by the plain side's (processes that decode not counted); decodes are those
 of all runs of a phase, from an empty store only in ``whole``; the last two columns are what the runs wrote down.
 """
@@ -71,7 +72,7 @@ def our_side(task: dict[str, Any]) -> dict[str, float]:
         "schedule": "constant", "warmup_epochs": 0, "drop_last": True, "normalize": "half",
         "interpolation": "bilinear", "image_size": 224, "workers": task["threads"], "test_weights": "last",
         "augmentation": "flips" if task["flips"] else "none", "allow_duplicates": True,
-        "jobs": 0,  # in this process, where it is timed
+        "seed": task["seed"], "jobs": 0,  # in this process, where it is timed
     }  # fmt: skip
     weights = tuple(f"{model}={task['weights'][model]}" for model in task["models"])
     models = {"models": task["models"], "weights": weights}
@@ -155,9 +156,9 @@ def compare(task: dict[str, Any], phase: str, rounds: int) -> dict[str, Any]:
     """Measure a phase of both sides in turn and return the row of the table."""
     task = {**task, "phase": phase, "flips": phase not in ("frozen none", "decode", "test")}
     taken: dict[str, list[dict[str, float]]] = {"plain": [], "ours": []}
-    for _ in range(rounds):
+    for seed in range(rounds):
         for side, values in taken.items():
-            values.append(measure(side, task))
+            values.append(measure(side, {**task, "seed": seed}))
     model = "all" if phase.startswith("whole") or phase == "decode" else task["models"][0]
     row: dict[str, Any] = {"phase": phase, "model": model}
     for kind in ("wall", "cpu"):
@@ -165,6 +166,7 @@ def compare(task: dict[str, Any], phase: str, rounds: int) -> dict[str, Any]:
         row[f"{kind}_ratio"] = statistics.median(row[f"{kind}_ratios"])
     for side, values in taken.items():
         row |= {f"{side}_{key}": round(statistics.median(v[key] for v in values), 4) for key in values[0]}
+    row |= {f"{side}_aucs": [value["auc"] for value in values] for side, values in taken.items()}
     row["peak_ratio"] = round(row["ours_peak_mb"] / row["plain_peak_mb"], 2)
     return row
 

@@ -50,9 +50,9 @@ class Plain:
         from torch.utils.tensorboard import SummaryWriter
 
         self.task, self.torch, self.folder = task, torch, Path(task["folder"])
-        torch.manual_seed(0)
         self.net = plain_network(model)
         self.net.load_state_dict(torch.load(task["weights"][model], weights_only=True))
+        torch.manual_seed(task["seed"])
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=1e-4)
         self.loss = torch.nn.CrossEntropyLoss()
         self.writer = SummaryWriter(log_dir=str(self.folder / "plain_events"))
