@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 
 import pytest
@@ -52,3 +53,19 @@ def test_ctrl_c_does_not_reach_a_process_that_starts():
 def test_ctrl_c_does_not_end_a_task_of_a_worker():
     tasks = ["one", "two"]
     assert list(map_files(interrupted, tasks, files=2, workers=1, killed=die, careful=True)) == tasks
+
+
+def test_the_peak_of_memory_is_the_own_one():
+    """Not that of the process that started this one."""
+    large = bytearray(os.urandom(1)) * 300_000_000
+    code = """
+from model_aggregation.processes import peak_memory_bytes
+before = peak_memory_bytes()
+held = bytearray(b"x") * 100_000_000
+del held
+print(before, peak_memory_bytes())
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    before, after = map(int, result.stdout.split())
+    assert 2**20 < before < len(large)
+    assert after > before + 50_000_000
