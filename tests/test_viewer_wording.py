@@ -224,7 +224,7 @@ def test_every_pattern_is_written_by_the_program():
         ("auc: the positive class has no image; not tested", "AUC：陽性クラスの画像がありません；テストされていません"),
         ("3 of 4 runs finished; g_a failed: CUDA out of memory", "4件中3件の実行が完了；g_a 失敗：CUDA out of memory"),
         ("warning: 3 images are of one single colour", "警告：3枚の画像は単色です"),
-        ("in 2 folds: no readable training image of: a, b", "2個の分割で：読み込める学習画像がないクラス：a, b"),
+        ("in 2 folds: no readable training image of: a, b", "2個のフォールドで：読み込める学習画像がないクラス：a, b"),
         (
             "the test images look otherwise than those of train (brightness: 1.0 in train, 2.5 in test; red: 3.0 in "
             "train, 4.0 in test): results on them may not be what the training promises; ask whether they come from "
