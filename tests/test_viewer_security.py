@@ -358,3 +358,18 @@ def test_image_and_folder_are_opened_by_the_program_of_this_machine(opener, tmp_
     assert (gone.status_code, gone.json()["detail"]) == (404, f"{images / NAMES[0]} はもうありません。")
     assert not (tmp_path / "opened").exists()
     assert not list(tmp_path.glob("**/x"))
+
+
+@pytest.mark.parametrize("name", ["setup.exe", "run.bat", "link.lnk", "page.desktop", "noend", "picture.png.sh"])
+def test_what_is_no_image_is_not_opened(opener, tmp_path, name):
+    """The paths come with results, perhaps from somebody else; opening a program would run it."""
+    log = tmp_path / "log"
+    folder = make_run(log / "g" / "g_a")
+    (tmp_path / name).write_bytes(b"#!/bin/sh\n")
+    table = folder.read_predictions().head(2).assign(path=str(tmp_path / name), correct_label=["cat", "dog"])
+    folder.write_predictions("test", table, predicted=list(table["correct_label"]))
+    app = create_app(LogReader(log, cache_folder=tmp_path / "cache"), door=Door("127.0.0.1", PORT))
+    body = json.dumps({"group": "g", "run": "g_a", "set_name": "test", "index": 0, "what": "image"})
+    answer = Client(app)("/open", method="POST", content=body, content_type="application/json", origin=HERE)
+    assert answer.status_code == 403
+    assert "is no image by its name" in answer.json()["detail"]

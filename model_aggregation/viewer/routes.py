@@ -11,6 +11,8 @@ from fastapi import APIRouter, HTTPException, Query, Request, Response
 from fastapi.responses import FileResponse
 from pydantic import BaseModel
 
+from model_aggregation.data.decoding import IMAGE_SUFFIXES
+from model_aggregation.data.dicom import holds_dicom
 from model_aggregation.errors import ModelAggregationError
 from model_aggregation.viewer.addresses import GROUP_FILES
 from model_aggregation.viewer.context import Context
@@ -79,9 +81,17 @@ def router(context: Context) -> APIRouter:
         target = path if opening.what == "image" else path.parent
         if not target.exists():
             raise HTTPException(404, in_words(context, f"{target} is not there any more."))
+        if opening.what == "image" and not _is_image(target):
+            raise HTTPException(403, in_words(context, f"{target} is no image by its name; it is not opened."))
         open_with_own_program(target)
 
     return routes
+
+
+def _is_image(path: Path) -> bool:
+    """Return whether a path that came with results may be opened: a program, too, opens with a double click."""
+    suffix = path.suffix.lower()
+    return suffix in IMAGE_SUFFIXES or (not suffix and holds_dicom(str(path)))
 
 
 def open_with_own_program(path: Path) -> None:
@@ -90,9 +100,13 @@ def open_with_own_program(path: Path) -> None:
         os.startfile(path)  # noqa: S606
         return
     program = "open" if sys.platform == "darwin" else "xdg-open"
+    shown = ["-R"] if sys.platform == "darwin" and path.is_dir() else []  # a folder may be an application there
     try:
         opened = subprocess.Popen(  # noqa: S603
-            [program, str(path.absolute())], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+            [program, *shown, str(path.absolute())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
         )
     except OSError as error:
         raise HTTPException(501, f"This machine has no program '{program}' to open files with.") from error
