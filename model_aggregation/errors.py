@@ -7,6 +7,7 @@
     ├── TrainingError           training cannot go on (loss is not finite, checkpoint damaged)
     ├── PredictionsError        a table of predictions cannot be evaluated
     ├── ResultsError            the log folder, a run folder or the index
+    ├── UntrustedCodeError      a file names code that nobody here has said yes to
     └── InterruptionError       the user stopped the program (Ctrl-C, SIGTERM); exit code 130
 
 An error says what was expected, what came and what to do. Where several things are wrong, all of them are
@@ -72,6 +73,10 @@ class PredictionsError(ModelAggregationError):
 
 class ResultsError(ModelAggregationError):
     """The log folder, a run folder or the index does not allow what was asked."""
+
+
+class UntrustedCodeError(ModelAggregationError):
+    """A run folder or a settings file names code that would run, and the user has not said yes to it."""
 
 
 class InterruptionError(ModelAggregationError):

@@ -1,6 +1,7 @@
 """Starting processes of our own, and ending with the process that started this one.
 
-A script without ``if __name__ == "__main__"`` may use the program too: no process of ours imports it.
+A script without ``if __name__ == "__main__"`` may use the program too: no process of ours imports it. Nor does one
+import anything else from the working directory, where a file may be called ``torch.py`` or ``model_aggregation.py``.
 """
 
 import multiprocessing
@@ -11,13 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import wait
 from pathlib import Path
-from threading import Thread, current_thread, main_thread
+from threading import RLock, Thread, current_thread, main_thread
 from types import ModuleType
 from typing import Any
 
 from model_aggregation.startup import calm_idle_threads, share_freed_memory
 
 PRELOADED = "model_aggregation.preloaded"
+SAFE_PATH = "PYTHONSAFEPATH"
+"""Set to anything, it keeps the working directory out of the path of a Python that starts (from 3.11 on)."""
+
+_HOME = str(Path(__file__).parents[1])  # where this package lies
+_ONE_AT_A_TIME = RLock()  # path and environment belong to all threads
 _FORKS = sys.platform == "linux"  # macOS has a fork server too, but what torch loads there does not survive a fork
 
 
@@ -47,15 +53,44 @@ def starting_processes() -> Iterator[None]:
     """Start processes in the block whole: not with the user's script, and not half.
 
     They would import the script and so repeat it. Ctrl-C and the system's request to end reach this process after
-    the block, and Ctrl-C does not reach the new ones while they import.
+    the block, and Ctrl-C does not reach the new ones while they import. They import nothing from the working directory.
     """
     main = sys.modules["__main__"]
     sys.modules["__main__"] = ModuleType("__main__")
     try:
-        with _signals_later():
+        with _ONE_AT_A_TIME, _own_path(), _signals_later():
             yield
     finally:
         sys.modules["__main__"] = main
+
+
+def path_without_working_directory() -> list[str]:
+    """Return ``sys.path`` without the working directory, unless this package lies there and nowhere else."""
+    here = {os.path.normcase(path) for path in ("", os.getcwd(), os.path.realpath(os.getcwd()))}  # noqa: PTH109
+    return [path for path in sys.path if path == _HOME or os.path.normcase(path) not in here]
+
+
+@contextmanager
+def _own_path() -> Iterator[None]:
+    """Let Python processes that are started in the block look for modules where this program's own are installed.
+
+    What is started as ``python -c`` would look into the working directory first, and what is spawned takes over the
+    path of this process.
+    """
+    path, before = sys.path, {name: os.environ.get(name) for name in (SAFE_PATH, "PYTHONPATH")}
+    sys.path = path_without_working_directory()
+    os.environ[SAFE_PATH] = "1"
+    if os.getcwd() == _HOME:  # noqa: PTH109  (used from its source, not installed)
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_HOME, before["PYTHONPATH"]]))
+    try:
+        yield
+    finally:
+        sys.path = path
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextmanager

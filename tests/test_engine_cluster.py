@@ -43,13 +43,16 @@ def project(tmp_path_factory):
     folder = tmp_path_factory.mktemp("共有")
     write_project(folder)
     (folder / "more.py").write_text("from networks import slow\n\nfirst = second = slow\n", encoding="utf-8")
+    for name in ("model_aggregation", "types", "random"):  # no process may take these
+        (folder / f"{name}.py").write_text(
+            "raise SystemExit('imported from the working directory')\n", encoding="utf-8"
+        )
     return folder
 
 
 @pytest.fixture(autouse=True)
 def in_project(project, monkeypatch):
     monkeypatch.chdir(project)
-    monkeypatch.syspath_prepend(project)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +63,7 @@ def cluster(project):
 
     machine = {"num_cpus": 1, "num_gpus": 0, "object_store_memory": 80 * 2**20, "include_dashboard": False}
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(project), str(Path(ma.__file__).parents[1])])
+    os.environ["PYTHONPATH"] = str(Path(ma.__file__).parents[1])
     cluster = Cluster(initialize_head=True, head_node_args={**machine, "_system_config": QUICK})
     cluster.add_node(**machine)
     yield cluster
@@ -85,7 +88,7 @@ def started(project, address, *, name="g", models=MODELS):
     flags = ["--no-pretrained" if key == "pretrained" else "--no-tensorboard" if key == "tensorboard" else
              f"--{key.replace('_', '-')}={value}" for key, value in SETTINGS.items()]  # fmt: skip
     return subprocess.Popen(
-        [sys.executable, "-m", "model_aggregation", "compare", "data", "--models", *models, "--name", name,
+        [sys.executable, "-P", "-m", "model_aggregation", "compare", "data", "--models", *models, "--name", name,
          "--engine", "ray", *where, "--cache-folder", "cache", *flags],
         cwd=project, text=True, encoding="utf-8", stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         start_new_session=True, env={**os.environ, "PYTHONUTF8": "1"},

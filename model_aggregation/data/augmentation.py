@@ -7,6 +7,7 @@ batch code: worker processes apply them (``loading``).
 
 import importlib.util
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from model_aggregation.data.changes import CHANGES, change, draw_changes
 from model_aggregation.errors import SettingsError
+from model_aggregation.torchvision_operators import with_operators
 
 Transform = Callable[[Any], Any]
 
@@ -83,7 +85,7 @@ def load_transforms(path: Path) -> dict[str, Transform]:
         raise SettingsError(f"transforms: {path} is no Python file.")
     module = importlib.util.module_from_spec(specification)
     try:
-        specification.loader.exec_module(module)
+        with_operators(partial(specification.loader.exec_module, module))
     except SyntaxError as error:
         raise SettingsError(f"transforms: running {path} failed: {_advice(path)}{error}") from error
     except Exception as error:

@@ -22,6 +22,7 @@ from model_aggregation.data.decoding import open_image
 from model_aggregation.data.image_store import ImageStore
 from model_aggregation.data.pixels import PixelRule, decode_to_rule
 from model_aggregation.errors import DataError
+from model_aggregation.processes import starting_processes
 
 ImageChange = Callable[[Tensor], Tensor]
 """Changes one image (C, H, W) uint8 at random, by torch's, numpy's and Python's global generators; can be pickled."""
@@ -137,12 +138,15 @@ class ChangedImages:
 def _loaded(
     dataset: torch.utils.data.Dataset[Tensor], order: list[np.ndarray], *, workers: int, seed: int
 ) -> Iterator[Tensor]:
-    yield from torch.utils.data.DataLoader(
+    loader = torch.utils.data.DataLoader(
         dataset,
         batch_sampler=[list(positions) for positions in order],
         num_workers=workers,
         generator=torch.Generator().manual_seed(seed),  # it would draw from the global one
     )
+    with starting_processes():
+        batches = iter(loader)
+    yield from batches
 
 
 class _Rows:

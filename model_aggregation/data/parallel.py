@@ -106,7 +106,8 @@ def _is_alive(pool: ProcessPoolExecutor) -> bool:
 
 def _processes(count: int) -> ProcessPoolExecutor:
     """Return worker processes that end with this one."""
-    return ProcessPoolExecutor(count, mp_context=_CONTEXT, initializer=obey_parent)
+    with starting_processes():  # its locks start a process that keeps account of them
+        return ProcessPoolExecutor(count, mp_context=_CONTEXT, initializer=obey_parent)
 
 
 def usable_cores() -> int:

@@ -8,10 +8,11 @@ import logging
 import os
 import signal
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, chdir, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -195,6 +196,8 @@ def do_there(task: Task, sign: Path) -> Return:
             f"the machine {socket.gethostname()} does not see {' and '.join(unseen)}; data and log folder must be at "
             "the same paths on every machine"
         )
+    if Path(task.started_in).is_dir():
+        os.chdir(task.started_in)
     deadline = time.monotonic() + _LOCK_SECONDS
     item = task.item
     while is_locked(task.plan.log_folder, item.group_name, item.run_name) and time.monotonic() < deadline:
@@ -273,8 +276,10 @@ def _connected(address: str | None) -> Iterator[ModuleType]:
     if address is None:
         how |= {"num_cpus": usable_cores(), "include_dashboard": False}
     before = signal.getsignal(signal.SIGTERM)
+    elsewhere = Path(tempfile.mkdtemp(prefix="magg_ray_"))
     try:
-        ray.init(address or "local", **how)
+        with chdir(elsewhere):  # Ray's processes import from where it is started: not from the user's working directory
+            ray.init(address or "local", **how)
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"--address {address}: expected a Ray cluster there" if address else "--engine ray: it did not start"
         raise SettingsError(f"{where} ({error}).") from error
@@ -284,6 +289,8 @@ def _connected(address: str | None) -> Iterator[ModuleType]:
         yield ray
     finally:
         ray.shutdown()
+        with suppress(OSError):  # on Windows while a process that ends stands in it
+            elsewhere.rmdir()
 
 
 def check_address(address: str) -> None:

@@ -4,8 +4,9 @@
 """
 
 import math
+import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from model_aggregation.continuation import problems_of_run
@@ -25,13 +26,15 @@ Item = RunPlan | PoolPlan
 class Task:
     """A run, what its plan says beside it, and the seconds that are left for all trainings when it starts.
 
-    ``lack`` is what an attempt on several devices had too little memory for.
+    ``lack`` is what an attempt on several devices had too little memory for. ``started_in`` is the working directory,
+    where modules of the user's own networks may lie.
     """
 
     plan: Plan
     item: Item
     seconds_left: float = math.inf
     lack: Lack | None = None
+    started_in: str = field(default_factory=os.getcwd)
 
     @property
     def begins_too_late(self) -> bool:

@@ -10,13 +10,9 @@ them; it returns a ``torch.nn.Module`` that turns images (N, channels, H, W) int
 With ``pretrained=True`` it returns the network with weights of its own.
 """
 
-import importlib
-import importlib.util
 import inspect
-import re
-import sys
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,19 +20,15 @@ from torch import Tensor, nn
 
 from model_aggregation.config import nearest
 from model_aggregation.errors import ModelError
+from model_aggregation.models.custom_modules import import_module, module_spec
+from model_aggregation.torchvision_operators import with_operators
 
 _OFFERED = ("channels", "image_size", "pretrained")
 
 
 def is_module(name: str) -> bool:
-    """Return whether a Python module of this name is installed or lies in the current folder."""
-    if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name):
-        return False
-    _look_here()
-    try:
-        return importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):  # a package before the dot is missing; __main__ has no origin
-        return False
+    """Return whether a Python module of this name is installed or lies in the working directory."""
+    return module_spec(name) is not None
 
 
 def own_function(module: str, function: str) -> Callable[..., Any]:
@@ -47,9 +39,8 @@ def own_function(module: str, function: str) -> Callable[..., Any]:
     ModelError
         If the module cannot be imported, has no such function, or the function cannot be called as is said above.
     """
-    _look_here()
     try:
-        content = importlib.import_module(module)
+        content = with_operators(partial(import_module, module))
     except Exception as error:  # whatever the user's code raises
         raise ModelError(
             f"The module '{module}' of the model '{module}:{function}' cannot be imported: {error}"
@@ -114,10 +105,3 @@ def _taken(function: Callable[..., Any], offered: dict[str, Any]) -> dict[str, A
 def _takes(function: Callable[..., Any], argument: str) -> bool:
     parameters = inspect.signature(function).parameters
     return argument in parameters or any(entry.kind is entry.VAR_KEYWORD for entry in parameters.values())
-
-
-def _look_here() -> None:
-    """Let modules in the current folder be found, after those that are installed."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
