@@ -20,6 +20,7 @@ from model_aggregation.config import Settings, make_settings, nearest
 from model_aggregation.data.doctor.examination import Examination, examine
 from model_aggregation.data.doctor.rule import CheckRule
 from model_aggregation.errors import SettingsError
+from model_aggregation.named_code import trusted_settings
 from model_aggregation.names import SINGLE
 from model_aggregation.plan import Plan
 from model_aggregation.prediction import predict_folder
@@ -27,7 +28,7 @@ from model_aggregation.progress import ConsoleReporter, Reporter
 from model_aggregation.results import leaderboard as ranking
 from model_aggregation.results.index import Index, RebuildReport
 from model_aggregation.results.objects import Group, Run
-from model_aggregation.settings_files import read_settings
+from model_aggregation.trusted_code import Trust, trusting
 
 __all__ = [
     "Group",
@@ -74,18 +75,29 @@ def compare(data: str | Path, models: Sequence[str], *, quiet: bool = False, **s
     return cast(Group, run(make_settings(data=data, models=tuple(models), **settings), quiet=quiet))
 
 
-def make_plan(settings: Settings | str | Path | None = None, **given: Any) -> Plan:
-    """Return the plan for settings, for a settings file, or for settings given by name; nothing is written."""
-    if isinstance(settings, str | Path):
-        return planning.make_plan(read_settings(Path(settings), **given))
-    return planning.make_plan(settings if settings is not None else make_settings(**given))
+def make_plan(
+    settings: Settings | str | Path | None = None, *, trust_code: bool = False, remember: bool = False, **given: Any
+) -> Plan:
+    """Return the plan for settings, for a settings file, or for settings given by name; nothing is written.
+
+    ``trust_code`` and ``remember``: see :class:`model_aggregation.trusted_code.Trust`.
+    """
+    with trusting(Trust(trust_code, remember)):
+        if isinstance(settings, str | Path):
+            return planning.make_plan(trusted_settings(Path(settings), **given))
+        return planning.make_plan(settings if settings is not None else make_settings(**given))
 
 
-def run(plan: Plan | Settings | str | Path, *, quiet: bool = False) -> Run | Group:
-    """Execute a plan (or settings, or a settings file) and return the run or, for a comparison, the group."""
+def run(
+    plan: Plan | Settings | str | Path, *, quiet: bool = False, trust_code: bool = False, remember: bool = False
+) -> Run | Group:
+    """Execute a plan (or settings, or a settings file) and return the run or, for a comparison, the group.
+
+    ``trust_code`` and ``remember``: see :class:`model_aggregation.trusted_code.Trust`.
+    """
     reporter = Reporter() if quiet else ConsoleReporter()
     if not isinstance(plan, Plan):
-        plan = make_plan(plan)
+        plan = make_plan(plan, trust_code=trust_code, remember=remember)
     engine.run(plan, reporter)
     first = plan.runs[0]
     if plan.settings.is_comparison:
@@ -93,10 +105,16 @@ def run(plan: Plan | Settings | str | Path, *, quiet: bool = False) -> Run | Gro
     return Run(first.folder)
 
 
-def predict(run: Run | str | Path, folder: str | Path, *, device: str = "auto") -> pd.DataFrame:
-    """Return probabilities and labels for the images in a folder; see :func:`prediction.predict_folder`."""
+def predict(
+    run: Run | str | Path, folder: str | Path, *, device: str = "auto", trust_code: bool = False, remember: bool = False
+) -> pd.DataFrame:
+    """Return probabilities and labels for the images in a folder; see :func:`prediction.predict_folder`.
+
+    ``trust_code`` and ``remember``: see :class:`model_aggregation.trusted_code.Trust`.
+    """
     path = run.path if isinstance(run, Run) else Path(run)
-    return predict_folder(path, Path(folder), device=device)
+    with trusting(Trust(trust_code, remember)):
+        return predict_folder(path, Path(folder), device=device)
 
 
 def analyze(
@@ -149,9 +167,13 @@ def test(  # the name of the command; pytest does not look for tests here
     *,
     device: str = "auto",  # noqa: PT028
     quiet: bool = False,  # noqa: PT028
+    trust_code: bool = False,  # noqa: PT028
+    remember: bool = False,  # noqa: PT028
     **external: Any,
 ) -> Metrics:
     """Test a finished run on other images with its frozen cutoff; returns the content of ``metrics.json``.
+
+    ``trust_code`` and ``remember``: see :class:`model_aggregation.trusted_code.Trust`.
 
     ``external`` may give ``name``, ``group``, ``layout``, ``skip_unreadable`` and ``allow_duplicates``; see
     :class:`model_aggregation.analysis.external.ExternalData`.
@@ -161,7 +183,7 @@ def test(  # the name of the command; pytest does not look for tests here
         raise SettingsError("A test has no such settings:", unknown)
     path = run.path if isinstance(run, Run) else Path(run)
     reporter = Reporter() if quiet else ConsoleReporter()
-    with reporter.working() as working:
+    with trusting(Trust(trust_code, remember)), reporter.working() as working:
         return evaluate_external(path, ExternalData(Path(data), **external), device=device, reporter=working)[1]
 
 

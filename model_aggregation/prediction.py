@@ -23,10 +23,12 @@ from model_aggregation.models.inference import predict_logits, softmax
 from model_aggregation.models.memory import NotEnoughMemoryError, free_memory
 from model_aggregation.models.weights import fit_weights, read_weights
 from model_aggregation.models.zoo import parse_model_name
+from model_aggregation.named_code import code_of_run
 from model_aggregation.progress import Reporter
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.settings_files import stored_settings
 from model_aggregation.startup import keep_freed_memory
+from model_aggregation.trusted_code import require_trust
 
 ERROR_COLUMN = "(error)"  # no class folder's usual name; "error" may well be a class
 
@@ -55,6 +57,8 @@ def load_trained(run: Path) -> TrainedNetwork:
     ------
     ResultsError
         If ``run`` is no folder of a finished run.
+    UntrustedCodeError
+        If the run names code, and the user has not said yes to it.
     """
     folder = RunFolder(run)
     if not folder.finished:
@@ -73,6 +77,7 @@ def load_trained(run: Path) -> TrainedNetwork:
     settings = stored_settings(facts["settings"], folder.weight_json(which))
     if settings.transforms is not None:
         settings = settings.model_copy(update={"transforms": folder.transforms_py})
+    require_trust(code_of_run(facts, settings.transforms), folder.path)
     model = parse_model_name(facts["model"])
     network = build_network(model, len(facts["classes"]), settings, with_weights=False)
     weights = folder.weight_pth(which)

@@ -2,10 +2,12 @@
 
 import os
 import signal
+import tempfile
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")  # a busy machine must not make the tests crawl
+os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="magg_tests_")  # what is trusted here is no matter of the user's
 
 import numpy as np
 import pytest

@@ -24,6 +24,7 @@ LAYERS = [
     ["settings_files"],
     ["data"],
     ["models"],
+    ["named_code"],
     ["results"],
     ["reporting"],
     ["environment", "fabric", "training"],

@@ -1,15 +1,18 @@
 """The program on the command line: its help, its errors, its exit codes."""
 
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 import pydantic
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 from rich.console import Console
 
 from model_aggregation.config import problems_of
 from model_aggregation.errors import InterruptionError, ModelAggregationError, listed
 from model_aggregation.startup import calm_idle_threads, share_freed_memory
+from model_aggregation.trusted_code import Trust
+
+TrustFlags = Annotated[Trust, Parameter(name="*", negative=())]
 
 EPILOGUE = (
     "Exit code: 0 when all is done, 2 when some runs failed or were not begun in time, 1 for an error, 130 when "

@@ -8,8 +8,9 @@ from cyclopts import Parameter
 from rich.console import Console
 
 from model_aggregation.analysis.table_question import TableQuestion
-from model_aggregation.cli.app import app, reporter_for_console, say
+from model_aggregation.cli.app import TrustFlags, app, reporter_for_console, say
 from model_aggregation.errors import ModelAggregationError
+from model_aggregation.trusted_code import Trust, trusting
 
 Files = Annotated[Sequence[Path], Parameter(consume_multiple=True, negative=())]
 Question = Annotated[TableQuestion, Parameter(name="*")]
@@ -24,6 +25,7 @@ def predict(
     out: Path | None = None,
     device: str = "auto",
     batch_size: int | None = None,
+    trust: TrustFlags = Trust(),  # noqa: B008
 ) -> int:
     """Predict new images with a finished run: probabilities, and the label at the run's cutoff.
 
@@ -43,7 +45,7 @@ def predict(
     from model_aggregation.files import csv_text, write_csv
     from model_aggregation.prediction import predict_folder
 
-    with reporter_for_console().working() as reporter:
+    with trusting(trust), reporter_for_console().working() as reporter:
         table = predict_folder(run, folder, device=device, batch_size=batch_size, reporter=reporter)
     if out is None:
         say(csv_text(table).rstrip("\n"))
@@ -137,6 +139,7 @@ def external_test(
     skip_unreadable: bool = False,
     allow_duplicates: bool = False,
     device: str = "auto",
+    trust: TrustFlags = Trust(),  # noqa: B008
 ) -> int:
     """Test a finished run on other images with its frozen cutoff; the results are stored beside its own.
 
@@ -163,7 +166,7 @@ def external_test(
     from model_aggregation.cli.texts import metrics_parts
 
     external = ExternalData(data, name, group, layout, skip_unreadable, allow_duplicates)
-    with reporter_for_console().working() as reporter:
+    with trusting(trust), reporter_for_console().working() as reporter:
         set_name, metrics = evaluate_external(run, external, device=device, reporter=reporter)
     for part in metrics_parts(set_name, metrics[set_name]):
         say(part)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 from rich.console import Console
 
-from model_aggregation.cli.app import app, reporter_for_console, say
+from model_aggregation.cli.app import TrustFlags, app, reporter_for_console, say
 from model_aggregation.config import Settings, make_settings
 from model_aggregation.errors import InterruptionError
 from model_aggregation.launch import may_be_launched
 from model_aggregation.options import Options
 from model_aggregation.processes import start_server, stopped_by_signals
 from model_aggregation.startup import importing
+from model_aggregation.trusted_code import Trust, trusting
 
 if TYPE_CHECKING:
     from model_aggregation.plan import Plan
@@ -23,7 +24,14 @@ Models = Annotated[list[str], Parameter(consume_multiple=True, negative=())]
 
 
 @app.command
-def train(data: Path, /, *, model: str, flags: Flags = Options()) -> int:  # noqa: B008  (frozen)
+def train(
+    data: Path,
+    /,
+    *,
+    model: str,
+    flags: Flags = Options(),  # noqa: B008  (frozen)
+    trust: TrustFlags = Trust(),  # noqa: B008
+) -> int:
     """Train and test one model.
 
     Parameters
@@ -33,11 +41,19 @@ def train(data: Path, /, *, model: str, flags: Flags = Options()) -> int:  # noq
     model
         torchvision:NAME, timm:NAME, timm:hf_hub:OWNER/NAME or MODULE:FUNCTION; a bare name belongs to --source.
     """
-    return _execute(make_settings(data=data, model=model, **flags.given()))
+    with trusting(trust):
+        return _execute(make_settings(data=data, model=model, **flags.given()))
 
 
 @app.command
-def compare(data: Path, /, *, models: Models, flags: Flags = Options()) -> int:  # noqa: B008
+def compare(
+    data: Path,
+    /,
+    *,
+    models: Models,
+    flags: Flags = Options(),  # noqa: B008
+    trust: TrustFlags = Trust(),  # noqa: B008
+) -> int:
     """Train and test several models on the same images and rank them.
 
     Parameters
@@ -48,11 +64,12 @@ def compare(data: Path, /, *, models: Models, flags: Flags = Options()) -> int: 
         Two or more of torchvision:NAME, timm:NAME, timm:hf_hub:OWNER/NAME, MODULE:FUNCTION (a network of your own),
         patterns (resnet*) and sets (@quick); bare names belong to --source.
     """
-    return _execute(make_settings(data=data, models=tuple(models), **flags.given()))
+    with trusting(trust):
+        return _execute(make_settings(data=data, models=tuple(models), **flags.given()))
 
 
 @app.command
-def run(settings: Path, /, *, flags: Flags = Options()) -> int:  # noqa: B008
+def run(settings: Path, /, *, flags: Flags = Options(), trust: TrustFlags = Trust()) -> int:  # noqa: B008
     """Do what a settings file says; flags stand above the file.
 
     Parameters
@@ -60,9 +77,10 @@ def run(settings: Path, /, *, flags: Flags = Options()) -> int:  # noqa: B008
     settings
         YAML file of settings, for one model (model:) or for a comparison (models:).
     """
-    from model_aggregation.settings_files import read_settings
+    from model_aggregation.named_code import trusted_settings
 
-    return _execute(read_settings(settings, say=reporter_for_console().message, **flags.given()))
+    with trusting(trust):
+        return _execute(trusted_settings(settings, say=reporter_for_console().message, **flags.given()))
 
 
 @app.command
@@ -98,7 +116,14 @@ def _say_what_is_lost(text: str) -> None:
 
 
 @app.command
-def plan(settings: Path, /, *, json: Path | None = None, flags: Flags = Options()) -> int:  # noqa: B008
+def plan(
+    settings: Path,
+    /,
+    *,
+    json: Path | None = None,
+    flags: Flags = Options(),  # noqa: B008
+    trust: TrustFlags = Trust(),  # noqa: B008
+) -> int:
     """Show what a settings file would do, without doing it.
 
     Parameters
@@ -111,9 +136,10 @@ def plan(settings: Path, /, *, json: Path | None = None, flags: Flags = Options(
     from model_aggregation.cli.texts import plan_parts
     from model_aggregation.files import write_json
     from model_aggregation.forecast import forecast
-    from model_aggregation.settings_files import read_settings
+    from model_aggregation.named_code import trusted_settings
 
-    made = plan_for(read_settings(settings, say=reporter_for_console().message, **flags.given()))
+    with trusting(trust):
+        made = plan_for(trusted_settings(settings, say=reporter_for_console().message, **flags.given()))
     with reporter_for_console().working() as reporter:
         forecasts = forecast(made, count=reporter.count)
     for part in plan_parts(made, forecasts):

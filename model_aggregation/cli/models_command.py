@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from model_aggregation.cli.app import app, reporter_for_console, say
+from model_aggregation.cli.app import TrustFlags, app, reporter_for_console, say
 from model_aggregation.errors import ModelAggregationError
 from model_aggregation.options import Source
+from model_aggregation.trusted_code import Trust, trusting
 
 if TYPE_CHECKING:
     from model_aggregation.models.catalogue import Entry, Order
@@ -55,6 +56,7 @@ def models(
     count: Annotated[bool, Parameter(negative=())] = False,
     csv: Path | None = None,
     json: Path | None = None,
+    trust: TrustFlags = Trust(),  # noqa: B008
 ) -> int:
     """List the networks that can be named, with size, input, accuracy, licence and whether their weights are here.
 
@@ -83,7 +85,7 @@ def models(
         patterns, wanted.source, wanted.pretrained, limit, wanted.input_size, wanted.license, wanted.here
     )
     check_suffixes(csv=csv, json=json)
-    with reporter_for_console().working() as reporter:
+    with trusting(trust), reporter_for_console().working() as reporter:
         answer = catalogue(
             question, order=_order(sort), weights_dir=weights_dir, sets_file=model_sets, count_unknown=count,
             told=reporter.count,

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from model_aggregation.cli.app import app, reporter_for_console, say
+from model_aggregation.cli.app import TrustFlags, app, reporter_for_console, say
 from model_aggregation.cli.making import Flags, plan_for
 from model_aggregation.options import Options
+from model_aggregation.trusted_code import Trust, trusting
 
 if TYPE_CHECKING:
     from model_aggregation.advisor.advice import Advice
@@ -27,6 +28,7 @@ def suggest(
     csv: Path | None = None,
     json: Path | None = None,
     flags: Flags = Options(),  # noqa: B008  (frozen)
+    trust: TrustFlags = Trust(),  # noqa: B008
 ) -> int:
     """Propose networks to compare: measures a few batches of each here and probes its frozen features; trains none.
 
@@ -55,7 +57,8 @@ def suggest(
 
     check_suffixes(csv=csv, json=json)
     seconds = seconds_of(budget)
-    asked = asked_for(data, tuple(models or ()), **flags.given())
+    with trusting(trust):
+        asked = asked_for(data, tuple(models or ()), **flags.given())
     reporter = reporter_for_console()
     advice = suggested(asked, plan_for, budget_seconds=seconds, probe_images=probe_images, reporter=reporter)
     command = _command(data, advice, flags)

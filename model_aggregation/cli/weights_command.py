@@ -5,8 +5,9 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from model_aggregation.cli.app import app, reporter_for_console, say
+from model_aggregation.cli.app import TrustFlags, app, reporter_for_console, say
 from model_aggregation.options import Source
+from model_aggregation.trusted_code import Trust, trusting
 
 weights = App(name="weights", help="Weights for machines without internet: fetch them into a folder, verify a folder.")
 app.command(weights)
@@ -22,6 +23,7 @@ def fetch(
     to: Path,
     source: Source = "torchvision",
     model_sets: Path | None = None,
+    trust: TrustFlags = Trust(),  # noqa: B008
 ) -> int:
     """Put the published weights of models into a folder, for --weights-dir on a machine without internet.
 
@@ -39,7 +41,8 @@ def fetch(
     from model_aggregation.models.weights_folder import fetch as fill
     from model_aggregation.models.zoo import find_models
 
-    found = find_models(models, source, sets_file=model_sets)
+    with trusting(trust):
+        found = find_models(models, source, sets_file=model_sets)
     reporter = reporter_for_console()
     results = fill(found, to, said=reporter.message)
     for result in results:

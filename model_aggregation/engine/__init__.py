@@ -18,6 +18,7 @@ from model_aggregation.engine.supervision import Supervisor
 from model_aggregation.engine.task import Ending, Item, Task, perform
 from model_aggregation.errors import InterruptionError, ModelAggregationError
 from model_aggregation.models.build import pixel_rule
+from model_aggregation.named_code import code_in_settings
 from model_aggregation.names import SINGLE
 from model_aggregation.plan import Plan
 from model_aggregation.processes import stopped_by_signals
@@ -28,6 +29,7 @@ from model_aggregation.run_images import cache_of, stored_images
 from model_aggregation.run_plan import PoolPlan
 from model_aggregation.startup import return_freed_memory
 from model_aggregation.training.time_limit import TimeLimit
+from model_aggregation.trusted_code import note_made_here
 
 Engine = Supervisor | Here | Cluster
 _GO_ON = "Finished runs and finished epochs are stored; give the same command again to continue."
@@ -78,6 +80,8 @@ def run(plan: Plan, reporter: Reporter | None = None) -> Outcome:
 def _run(plan: Plan, reporter: Reporter, session: Session | None) -> Outcome:
     limit = TimeLimit(plan.settings.seconds("time_limit"))
     prepare_folders(plan, reporter.message)
+    for item in plan.runs:
+        note_made_here(code_in_settings(item.settings), item.folder)
     record = Record(Index(plan.log_folder), reporter)
     record.planned(plan)
     return_freed_memory()  # of planning: the runs beside need memory now

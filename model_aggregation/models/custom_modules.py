@@ -8,12 +8,17 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import FrameType, ModuleType
+from typing import get_args
 
+from model_aggregation.options import Source
+from model_aggregation.trusted_code import NamedCode, code_file, code_text
+
+_LIBRARIES = (*get_args(Source), "pytorch", "hf_hub", "hf-hub")
 _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
@@ -86,3 +91,15 @@ def import_module(name: str) -> ModuleType:
     """
     _finder(str(Path.cwd())).named.add(name.partition(".")[0])
     return importlib.import_module(name)
+
+
+def code_of_networks(models: Iterable[str]) -> Iterator[NamedCode]:
+    """Yield the modules behind names of models, but for those of the libraries and names that no module has."""
+    for model in models:
+        module, colon, _ = model.partition(":")
+        if not colon or module in _LIBRARIES or (spec := module_spec(module)) is None:
+            continue
+        if spec.has_location and spec.origin:
+            yield code_file("model", Path(spec.origin), model)
+        else:
+            yield code_text("model", model)

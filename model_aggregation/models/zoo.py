@@ -15,10 +15,12 @@ from typing import get_args
 
 from model_aggregation.config import nearest
 from model_aggregation.errors import ModelError
+from model_aggregation.models.custom_modules import code_of_networks
 from model_aggregation.models.imports import timm_library, torchvision_models
 from model_aggregation.models.own import is_module, own_function
 from model_aggregation.models.sets import expand_sets
 from model_aggregation.options import Source
+from model_aggregation.trusted_code import require_trust
 
 SOURCES: tuple[str, ...] = get_args(Source)
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
@@ -119,15 +121,20 @@ def find_models(
     ------
     ModelError
         Listing every name that is unknown, with the nearest ones, and every model that is itself named twice.
+    UntrustedCodeError
+        If the file of sets names a network of somebody's own, and the user has not said yes to it.
     """
     found: list[ModelName] = []
     named: list[ModelName] = []
     problems: list[str] = []
     for text in texts:
         try:
+            names = expand_sets([text], sets_file)
+            if sets_file is not None:
+                require_trust(code_of_networks(names if text.startswith("@") else []), sets_file)
             models = [
                 model
-                for name in expand_sets([text], sets_file)
+                for name in names
                 for model in (
                     _fitting(name, default_source) if is_pattern(name) else [_known(name, default_source, weights_dir)]
                 )
