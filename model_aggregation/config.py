@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from model_aggregation.errors import SettingsError
+from model_aggregation.evaluation.cutoff import LIMITED_KINDS
 from model_aggregation.options import Options
 from model_aggregation.recipes import RECIPES
 
@@ -34,7 +35,8 @@ class Settings(Options):
         recipe = given.get("recipe", "standard")
         if recipe not in list(RECIPES):
             raise ValueError(f"recipe: '{recipe}' is unknown; {nearest(str(recipe), RECIPES)}")
-        return {**RECIPES[recipe], **given}
+        usual = {"cutoff_rule": "earlier"} if recipe == "earlier" and given.get("cutoff_on") == "test" else {}
+        return {**RECIPES[recipe], **usual, **given}
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":
@@ -105,8 +107,8 @@ class Settings(Options):
             "cutoff_value": ("cutoff_rule: fixed", self.cutoff_rule == "fixed"),
             "cutoff_target": ("cutoff_rule: min_sensitivity or min_specificity", self.cutoff_rule.startswith("min_")),
             "cutoff_cost": ("cutoff_rule: cost", self.cutoff_rule == "cost"),
-            "cutoff_lower": ("cutoff_rule: balanced_accuracy", self.cutoff_rule == "balanced_accuracy"),
-            "cutoff_upper": ("cutoff_rule: balanced_accuracy", self.cutoff_rule == "balanced_accuracy"),
+            "cutoff_lower": ("cutoff_rule: balanced_accuracy or earlier", self.has_cutoff_limits),
+            "cutoff_upper": ("cutoff_rule: balanced_accuracy or earlier", self.has_cutoff_limits),
             "thaw_at": ("freeze: true", self.freeze),
             "test_share": ("no folds", self.folds is None),
             "split_seed": ("no split table", self.split is None),
@@ -147,6 +149,11 @@ class Settings(Options):
         """Return whether a setting is another than its recipe says."""
         default = RECIPES[self.recipe].get(key, type(self).model_fields[key].default)
         return bool(getattr(self, key) != default)
+
+    @property
+    def has_cutoff_limits(self) -> bool:
+        """Whether the cutoff is sought between ``cutoff_lower`` and ``cutoff_upper``."""
+        return self.cutoff_rule in LIMITED_KINDS
 
     @property
     def images_at_once(self) -> int:

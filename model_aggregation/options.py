@@ -32,6 +32,7 @@ OUTPUT = Parameter(group="Output")
 Source = Literal["torchvision", "timm"]
 ImageSize = Annotated[int, Field(ge=8)] | Literal["earlier"] | None
 Augmentation = Literal["none", "horizontal", "flips", "light", "medical", "trivial", "randaugment"]
+RuleOfCutoff = Literal["balanced_accuracy", "fixed", "youden", "min_sensitivity", "min_specificity", "cost", "earlier"]
 TrainingLoss = Literal["cross_entropy", "bce_with_logits", "multi_margin", "focal", "cosine"]
 
 
@@ -99,7 +100,6 @@ class Options(BaseModel):
     channels: Annotated[Literal[1, 3], DATA, BeforeValidator(text_as_number)] = Field(
         3, description="Channels of the network's input: 3 (colour) or 1 (grey)."
     )
-
     alike: Annotated[float | None, DATA] = Field(
         0.95,
         ge=0.5,
@@ -334,10 +334,10 @@ class Options(BaseModel):
     cutoff_on: Annotated[Literal["validation", "test"], EVALUATION] = Field(
         "validation", description="Images that the cutoff is chosen on; 'test' makes results exploratory."
     )
-    cutoff_rule: Annotated[
-        Literal["balanced_accuracy", "fixed", "youden", "min_sensitivity", "min_specificity", "cost"],
-        EVALUATION,
-    ] = Field("balanced_accuracy", description="How the cutoff of two classes is chosen.")
+    cutoff_rule: Annotated[RuleOfCutoff, EVALUATION] = Field(
+        "balanced_accuracy",
+        description="How the cutoff of two classes is chosen; 'earlier': as the earlier program did.",
+    )
     cutoff_value: Annotated[float, EVALUATION] = Field(0.5, ge=0, le=1, description="The cutoff for the rule 'fixed'.")
     cutoff_target: Annotated[float, EVALUATION] = Field(
         0.95, gt=0, lt=1, description="The rate that 'min_sensitivity' or 'min_specificity' must reach."

@@ -151,7 +151,7 @@ def make_plan(settings: Settings, *, count: Count | None = None) -> Plan:
         raise SettingsError(f"{settings.data} has a column 'fold', and --folds makes folds of its own; rename it.")
     positive = _positive(settings, table.classes)
     primary = _primary(settings, table.classes)
-    if settings.cutoff_rule == "balanced_accuracy":
+    if settings.has_cutoff_limits:
         settings = settings.model_copy(update={"cutoff_lower": plot.cutoff_ll, "cutoff_upper": plot.cutoff_ul})
     runs = plan_runs(settings, models, positive, table)
     reading = (lambda done, total: count("reading images", done, total)) if count else None

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -21,6 +21,9 @@ class TableQuestion:
         Scores above it count as positive; default 0.5.
     cutoff_from
         Table of validation predictions that the cutoff is chosen on; of several tables one for each, in their order.
+    cutoff_rule
+        How a cutoff is chosen: balanced_accuracy (default) or youden on the tables of --cutoff-from; earlier, as the
+        earlier program did, also on the table itself, which makes the numbers exploratory.
     group_column
         Column with the unit that belongs together (patient).
     by
@@ -42,6 +45,7 @@ class TableQuestion:
     positive: str | None = None
     cutoff: float | None = None
     cutoff_from: Annotated[tuple[Path, ...], _Several] = ()
+    cutoff_rule: Literal["balanced_accuracy", "youden", "earlier"] | None = None
     group_column: str | None = None
     by: str | None = None
     score: str | None = None
@@ -50,3 +54,8 @@ class TableQuestion:
     primary: str | None = None
     plot_settings: Path | None = None
     seed: int = 0
+
+    @property
+    def chooses_here(self) -> bool:
+        """Whether the cutoff is chosen on the very table that it is applied to."""
+        return self.cutoff_rule == "earlier" and not self.cutoff_from

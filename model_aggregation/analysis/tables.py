@@ -180,6 +180,10 @@ def _check_question(paths: Sequence[Path], question: TableQuestion, out: Path | 
     problems = []
     if question.cutoff is not None and question.cutoff_from:
         problems.append("give either --cutoff or --cutoff-from, not both")
+    if question.cutoff is not None and question.cutoff_rule is not None:
+        problems.append("give either --cutoff or --cutoff-rule, not both")
+    if question.cutoff_rule is not None and not (question.cutoff_from or question.chooses_here):
+        problems.append(f"--cutoff-rule {question.cutoff_rule} chooses on validation predictions: give --cutoff-from")
     if question.cutoff_from and len(question.cutoff_from) != len(paths):
         problems.append(
             f"--cutoff-from needs a table for each of the {len(paths)} tables, in their order; "
@@ -187,12 +191,13 @@ def _check_question(paths: Sequence[Path], question: TableQuestion, out: Path | 
         )
     if question.cutoff is not None and question.score is None and not 0 <= question.cutoff <= 1:
         problems.append(f"--cutoff {question.cutoff}: probabilities lie between 0 and 1, and so must their cutoff")
-    if question.cutoff_from and question.score is not None:
+    chooses = bool(question.cutoff_from) or question.chooses_here
+    if chooses and question.score is not None:
         problems.append("for a single --score the cutoff must be given with --cutoff, not chosen")
-    if question.plot_settings is not None and not question.cutoff_from and (out is None or len(paths) > 1):
+    if question.plot_settings is not None and not chooses and (out is None or len(paths) > 1):
         problems.append(
             "--plot-settings has an effect on the ROC figure of one table (--out) and on a cutoff that is chosen "
-            "(--cutoff-from)"
+            "(--cutoff-from, --cutoff-rule earlier)"
         )
     if len(paths) == 1:
         given = {"--selected": question.selected, "--primary": question.primary}
@@ -212,7 +217,7 @@ def _check_out(out: Path) -> None:
 
 def _read_tables(paths: Sequence[Path], question: TableQuestion, plot: PlotSettings) -> list[_Table]:
     validation: Sequence[Path | None] = question.cutoff_from or [None] * len(paths)
-    rule = CutoffRule(lower=plot.cutoff_ll, upper=plot.cutoff_ul)
+    rule = CutoffRule(question.cutoff_rule or "balanced_accuracy", plot.cutoff_ll, plot.cutoff_ul)
     return [_read(path, chosen_on, rule, question) for path, chosen_on in zip(paths, validation, strict=True)]
 
 
@@ -246,13 +251,15 @@ def _asked_cutoff(
     question: TableQuestion, predictions: Predictions, positive: str | None, chosen_on: Path | None, rule: CutoffRule
 ) -> Cutoff | None:
     if positive is None:
-        if question.cutoff is not None or chosen_on is not None:
+        if question.cutoff is not None or chosen_on is not None or question.cutoff_rule is not None:
             raise PredictionsError(f"A cutoff belongs to two classes; here are {len(predictions.classes)}.")
         if question.plot_settings is not None:
             raise PredictionsError(f"--plot-settings {_two_classes_only(predictions)}")
         return None
     if question.cutoff is not None:
         return choose_cutoff(predictions, positive, CutoffRule("fixed", value=question.cutoff), seed=question.seed)
+    if question.chooses_here:
+        return choose_cutoff(predictions, positive, rule, source="test", seed=question.seed)
     if chosen_on is None:
         return None
     validation = read_predictions(chosen_on, question)

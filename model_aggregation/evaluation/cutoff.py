@@ -8,9 +8,13 @@ import numpy as np
 
 from model_aggregation.errors import SettingsError
 from model_aggregation.evaluation.bootstrap import Resamples, percentile_interval
+from model_aggregation.evaluation.earlier_cutoff import earlier_cutoff
 from model_aggregation.evaluation.predictions import Predictions
 
-KINDS = ("balanced_accuracy", "fixed", "youden", "min_sensitivity", "min_specificity", "cost")
+KINDS = ("balanced_accuracy", "fixed", "youden", "min_sensitivity", "min_specificity", "cost", "earlier")
+LIMITED_KINDS = ("balanced_accuracy", "earlier")
+"""Rules that seek the cutoff between limits."""
+
 DEFAULT_CUTOFF = 0.5
 FEWEST_IMAGES = 20
 TIE = 1e-12
@@ -23,7 +27,8 @@ class CutoffRule:
     ``balanced_accuracy`` takes the largest balanced accuracy within [lower, upper]; ``youden`` the same within
     [0, 1] (Youden 1950, Cancer 3:32); ``min_sensitivity`` and ``min_specificity`` keep that rate at ``target``
     or above and take the largest other rate, within [0, 1]; ``cost`` the smallest cost_false_positive · FP +
-    cost_false_negative · FN at the prevalence of the choosing set, within [0, 1]; ``fixed`` takes ``value``.
+    cost_false_negative · FN at the prevalence of the choosing set, within [0, 1]; ``fixed`` takes ``value``;
+    ``earlier`` is the rule of the earlier program, within [lower, upper] (``earlier_cutoff``).
 
     >>> CutoffRule("min_sensitivity")
     Traceback (most recent call last):
@@ -58,7 +63,7 @@ class CutoffRule:
     @property
     def limits(self) -> tuple[float, float]:
         """The range the cutoff is sought in."""
-        return (self.lower, self.upper) if self.kind == "balanced_accuracy" else (0.0, 1.0)
+        return (self.lower, self.upper) if self.kind in LIMITED_KINDS else (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -123,7 +128,7 @@ def choose_cutoff(
     lie inside the limits. Ties within 1e-12 go to the candidate closest to 0.5, then to the smaller. Fewer than
     20 images of either class, or a target out of reach: 0.5 with the reason. Chosen on the test set
     (``source="test"``) the cutoff is exploratory: it makes the balanced accuracy there too high by about .036
-    with 40 images, .026 with 100 and .015 with 300.
+    with 40 images, .026 with 100 and .015 with 300. The rule ``earlier`` has candidates and ties of its own.
 
     Raises
     ------
@@ -138,20 +143,19 @@ def choose_cutoff(
     (0.551, 'validation', 1.0)
     """
     rule = rule or CutoffRule()
-    if source not in ("validation", "test"):
-        raise SettingsError(f"A cutoff is chosen on 'validation' or 'test', not on {source!r}.")
-    if rule.kind != "fixed" and not predictions.has_probabilities:
-        raise SettingsError("For a single score of any range the cutoff must be given: use the rule 'fixed'.")
+    _check_choice(predictions, rule, source)
     predictions = predictions.sorted_by_id()
     choice = _Choice.of(predictions, positive, rule)
     if rule.kind == "fixed":
-        value = float(rule.value or 0.0)
-        return Cutoff(value, "fixed", rule, balanced_accuracy=choice.balanced_accuracy_at(value), positive=positive)
+        given = float(rule.value or 0.0)
+        return Cutoff(given, "fixed", rule, balanced_accuracy=choice.balanced_accuracy_at(given), positive=positive)
+    if rule.kind == "earlier":
+        return _earlier(predictions, positive, choice, source)
     reason = _too_few(predictions, positive, source)
     value = math.nan if reason else float(choice.best(np.ones((len(predictions), 1)))[0])
     if math.isnan(value):
         reason = reason or f"no cutoff reaches the target {rule.target} on the {source} images"
-        return Cutoff(DEFAULT_CUTOFF, "default", rule, reason, choice.balanced_accuracy_at(0.5), positive=positive)
+        return _not_chosen(choice, positive, reason)
     plan = Resamples.of(predictions, count=resamples, seed=seed)
     interval, interval_reason = _interval(choice, plan, confidence)
     return Cutoff(
@@ -162,6 +166,36 @@ def choose_cutoff(
         plateau=choice.plateau(value),
         interval=interval,
         interval_reason=interval_reason,
+        limit_active=value in rule.limits,
+        exploratory=source == "test",
+        positive=positive,
+    )
+
+
+def _check_choice(predictions: Predictions, rule: CutoffRule, source: str) -> None:
+    if source not in ("validation", "test"):
+        raise SettingsError(f"A cutoff is chosen on 'validation' or 'test', not on {source!r}.")
+    if rule.kind != "fixed" and not predictions.has_probabilities:
+        raise SettingsError("For a single score of any range the cutoff must be given: use the rule 'fixed'.")
+
+
+def _not_chosen(choice: "_Choice", positive: str, reason: str) -> Cutoff:
+    half = choice.balanced_accuracy_at(DEFAULT_CUTOFF)
+    return Cutoff(DEFAULT_CUTOFF, "default", choice.rule, reason, half, positive=positive)
+
+
+def _earlier(predictions: Predictions, positive: str, choice: "_Choice", source: str) -> Cutoff:
+    rule = choice.rule
+    labels = predictions.labels == predictions.class_index(positive)
+    value = earlier_cutoff(predictions.score_of(positive), labels, *rule.limits)
+    if value is None:
+        return _not_chosen(choice, positive, f"the rule of the earlier program finds no cutoff on the {source} images")
+    return Cutoff(
+        value,
+        source,
+        rule,
+        balanced_accuracy=choice.balanced_accuracy_at(value),
+        interval_reason="the rule of the earlier program has no interval",
         limit_active=value in rule.limits,
         exploratory=source == "test",
         positive=positive,

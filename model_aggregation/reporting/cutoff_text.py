@@ -10,6 +10,8 @@ from model_aggregation.reporting.words import counted, listing
 
 _RULES = {
     "balanced_accuracy": "the largest balanced accuracy between the limits {lower:g} and {upper:g}",
+    "earlier": "the largest balanced accuracy, rounded to five decimals, of thresholds in steps of 0.01 between the "
+    "limits {lower:g} and {upper:g} (the rule of the program used before)",
     "youden": "the largest Youden index {youden}",
     "min_sensitivity": "the largest specificity with a sensitivity of at least {target}",
     "min_specificity": "the largest sensitivity with a specificity of at least {target}",
@@ -84,10 +86,8 @@ def _origin(cutoff: Cutoff, cite: Citations) -> str:
             f"the one with {words} on the very images it was applied to{limit}; the numbers that depend on it are "
             "exploratory and too high on average"
         )
-    return (
-        f"the one with {words} on the validation images, at least {FEWEST_IMAGES} of either class{limit}, and was "
-        "then applied unchanged"
-    )
+    enough = "" if rule.kind == "earlier" else f", at least {FEWEST_IMAGES} of either class"
+    return f"the one with {words} on the validation images{enough}{limit}, and was then applied unchanged"
 
 
 def _half(evaluations: Sequence[Evaluation]) -> list[str]:

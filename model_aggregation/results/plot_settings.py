@@ -13,12 +13,15 @@ from model_aggregation.settings_files import read_mapping
 class PlotSettings(BaseModel):
     """Words of the ROC figure and the limits of the cutoff.
 
+    ``run_name`` stands in the file that the earlier program came with; it names that file and nothing else.
+
     >>> PlotSettings().cutoff_ll, PlotSettings(xlabel="1 - specificity").xlabel
     (0.4, '1 - specificity')
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    run_name: Annotated[Any, Field(description="Without meaning here.")] = None
     title: Annotated[str, Field(description="Title of the ROC figure.")] = "ROC"
     xlabel: Annotated[str, Field(description="Label of the horizontal axis (false positive fraction).")] = "FPF"
     ylabel: Annotated[str, Field(description="Label of the vertical axis (true positive fraction).")] = "TPF"
