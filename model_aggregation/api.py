@@ -84,7 +84,7 @@ def make_plan(
     """
     with trusting(Trust(trust_code, remember)):
         if isinstance(settings, str | Path):
-            return planning.make_plan(trusted_settings(Path(settings), **given))
+            return planning.make_plan(trusted_settings(Path(settings), say=ConsoleReporter().message, **given))
         return planning.make_plan(settings if settings is not None else make_settings(**given))
 
 
@@ -96,8 +96,11 @@ def run(
     ``trust_code`` and ``remember``: see :class:`model_aggregation.trusted_code.Trust`.
     """
     reporter = Reporter() if quiet else ConsoleReporter()
-    if not isinstance(plan, Plan):
-        plan = make_plan(plan, trust_code=trust_code, remember=remember)
+    with trusting(Trust(trust_code, remember)):
+        if isinstance(plan, str | Path):
+            plan = trusted_settings(Path(plan), say=reporter.message)
+        if isinstance(plan, Settings):
+            plan = planning.make_plan(plan)
     engine.run(plan, reporter)
     first = plan.runs[0]
     if plan.settings.is_comparison:

@@ -15,6 +15,7 @@ from model_aggregation.data.finding import findings_table
 from model_aggregation.data.image_table import ImageTable
 from model_aggregation.data.splitting import write_split
 from model_aggregation.disk_space import check_room
+from model_aggregation.earlier_settings import is_earlier
 from model_aggregation.errors import PredictionsError, ResultsError
 from model_aggregation.files import read_json, remove_abandoned, write_csv, write_json
 from model_aggregation.names import SINGLE, check_path_lengths
@@ -162,6 +163,8 @@ def problems_of_run(run: RunPlan | PoolPlan) -> list[str]:
         return []
     if not folder.settings_yaml.is_file():
         return [f"{run.run_name}: {folder.path} holds other files"]
+    if is_earlier(folder.read_settings()):
+        return [f"{run.run_name}: {folder.path} is a run of the earlier program, which stays as it is"]
     now = settings_mapping(run.settings)
     defaults = {key: Settings.model_fields[key].default for key in now}  # for settings that are newer than the run
     stored = {**defaults, **folder.read_settings()}

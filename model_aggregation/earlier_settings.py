@@ -19,6 +19,9 @@ from model_aggregation.setting_values import current_source
 MARKS = frozenset({"run_name", "data_dir", "model_name", "weight_freeze", "ss_label", "loss_num", "sys_split", "lr"})
 """Keys that only the earlier program had; one of them makes a file its settings."""
 
+EARLIER_TRANSFORMS = "use_transform.py"
+"""The Python file in which the earlier program's users changed its transforms."""
+
 _LOSSES = {0: "cross_entropy", 1: "bce_with_logits", 2: "multi_margin", 3: "bce_with_logits", 4: "cosine"}
 _CTC = 5
 _RECIPE_NOTE = (
@@ -204,7 +207,7 @@ def _weight_freeze(result: Conversion, value: Any) -> None:
 
 def _ss_label(result: Conversion, value: Any) -> None:
     classes = result.in_force("num_classes")
-    if value is None:
+    if value is None or not any(value):  # ['', ''] is what it wrote where none was given
         return  # of two classes the program asks for the positive one
     if isinstance(classes, int) and classes > 2:
         result.notes["num_classes"] = f"ss_label {shown(value)} has no meaning for three classes and more"
@@ -240,6 +243,20 @@ def _is_whole(value: Any, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
+def _channels(result: Conversion, value: Any) -> None:
+    """With torchvision the key had no effect; timm made a network of that many, but images were read as RGB."""
+    if result.in_force("source", default="pytorch") != "timm":
+        note = "" if value == 3 else f"channel: {value} had no effect with torchvision: its networks see 3 channels"
+        result.put("channels", 3, note)
+    elif value in (1, 3):
+        result.put("channels", value)
+    else:
+        result.problems.append(
+            f"channel: {value}: the earlier program read images as RGB too, which such a network cannot take; here a "
+            "network sees 3 channels (colour) or 1 (grey)"
+        )
+
+
 def _is_text(value: Any) -> bool:
     return bool(value.strip()) if isinstance(value, str) else _is_whole(value, 0)  # YAML takes the name 2024 so
 
@@ -257,7 +274,8 @@ def _is_freezing(value: Any) -> bool:
 
 
 def _is_two_labels(value: Any) -> bool:
-    return value is None or (isinstance(value, list | tuple) and len(value) == 2 and all(map(_is_text, value)))
+    pair = isinstance(value, list | tuple) and len(value) == 2
+    return value is None or (pair and (list(value) == ["", ""] or all(map(_is_text, value))))
 
 
 Expected = tuple[str, Callable[[Any], bool]]
@@ -287,7 +305,7 @@ def _whole(least: int) -> Expected:
 _TEXT: Expected = ("text", _is_text)
 _TRUTH: Expected = ("true or false", lambda value: isinstance(value, bool))
 _SOURCES: Expected = ("pytorch or timm", lambda value: value in ("pytorch", "timm", "torchvision"))
-_CHANNELS: Expected = ("1 or 3", lambda value: _is_whole(value, 1) and value in (1, 3))
+_CHANNELS: Expected = ("1 or 3", lambda value: _is_whole(value, 1))
 _RATE: Expected = ("a number above 0", _is_rate)
 _NUMBER_OF_LOSS: Expected = ("0 to 4", lambda value: _is_whole(value, 0) and value <= _CTC)
 _FREEZING: Expected = ("[true or false, epoch or null]", _is_freezing)
@@ -311,7 +329,7 @@ _KEYS: dict[str, _Key] = {
     "device": _key(_TEXT, lambda result, value: result.put("device", str(value))),
     "source": _key(_SOURCES, lambda result, value: result.put("source", current_source(value))),
     "model_name": _key(_TEXT, lambda result, value: result.put("model", str(value).lower())),
-    "channel": _key(_CHANNELS, _renamed("channels")),
+    "channel": _key(_CHANNELS, _channels),
     "num_classes": _key(_whole(2), _renamed("num_classes")),
     "ss_label": _key(_LABELS, _ss_label),
     "batch_size": _key(_whole(1), _renamed("batch_size")),

@@ -3,14 +3,15 @@
 Paths in a file are relative to the directory that the program is started in, as on the command line.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count as count_up
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from model_aggregation.config import Settings, make_settings, recipe_values
-from model_aggregation.earlier_settings import convert_earlier, is_earlier
+from model_aggregation.earlier_settings import EARLIER_TRANSFORMS, convert_earlier, is_earlier
 from model_aggregation.errors import SettingsError
 from model_aggregation.files import write_text
 
@@ -80,9 +81,12 @@ def read_settings(path: Path, *, say: Callable[[str], None] | None = None, **ove
     given = read_mapping(path)
     if is_earlier(given):
         conversion = convert_earlier(given, overrides)
-        given = conversion.settings
+        given = dict(conversion.settings)
+        if overrides.get("models"):  # they are a group of their own, by their name
+            given.pop("comparison", None)
+        _refuse_own_folder(path, {**given, **overrides})
         if say is not None:
-            for sentence in conversion.sentences():
+            for sentence in (*conversion.sentences(), *_unused_transforms(path, {**given, **overrides})):
                 say(sentence)
     if "recipe" in overrides:  # a recipe given as a flag stands above the values in the file
         given |= recipe_values(overrides["recipe"])
@@ -92,6 +96,31 @@ def read_settings(path: Path, *, say: Callable[[str], None] | None = None, **ove
     if overrides.get("models"):
         given.pop("model", None)
     return make_settings(**given)
+
+
+def _refuse_own_folder(path: Path, given: Mapping[str, Any]) -> None:
+    """Refuse to run a settings file of the earlier program into the very folder of the run that it belongs to."""
+    if not given.get("name"):
+        return
+    target = Path(given.get("log_folder", "log"), given.get("comparison") or "", str(given["name"]))
+    if target.resolve() != path.resolve().parent:
+        return
+    free = next(name for count in count_up(2) if not target.with_name(name := f"{given['name']}_{count}").exists())
+    raise SettingsError(
+        f"{path} belongs to a run of the earlier program, whose results stay as they are. The same settings run under "
+        f"another name: magg run {path} --name {free}"
+    )
+
+
+def _unused_transforms(path: Path, given: Mapping[str, Any]) -> Iterator[str]:
+    """Say where the earlier program's transforms lie, which nobody named: a file that lies there is not run unasked."""
+    places = [Path(), *(folder for folder in path.resolve().parents[:4])]
+    found = next((file for place in places if (file := place / EARLIER_TRANSFORMS).is_file()), None)
+    if found is not None and not given.get("transforms"):
+        yield (
+            f"earlier settings: {found} is not used. Images become 224 px square (Inception 299) and are flipped, mean "
+            f"and deviation are 0.5, as in that file when it came; if yours is another, give --transforms {found}"
+        )
 
 
 def convert_file(path: Path) -> str:

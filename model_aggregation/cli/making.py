@@ -1,8 +1,9 @@
 """Commands that make results: train, compare, run, plan, convert, demo."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 from rich.console import Console
@@ -20,7 +21,32 @@ if TYPE_CHECKING:
     from model_aggregation.plan import Plan
 
 Flags = Annotated[Options, Parameter(name="*")]
-Models = Annotated[list[str], Parameter(consume_multiple=True, negative=())]
+_Several = Parameter(consume_multiple=True, negative=())
+Models = Annotated[list[str], _Several]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Instead:
+    """What stands above a settings file and is no option of its own elsewhere.
+
+    Parameters
+    ----------
+    data
+        Folder of images or table, instead of the file's.
+    model
+        The model, instead of the file's.
+    models
+        The models of a comparison, instead of the file's.
+    """
+
+    data: Path | None = None
+    model: str | None = None
+    models: Annotated[tuple[str, ...], _Several] = ()
+
+    def given(self) -> dict[str, Any]:
+        """Return what was given."""
+        return {key: value for key, value in vars(self).items() if value}
 
 
 @app.command
@@ -69,7 +95,14 @@ def compare(
 
 
 @app.command
-def run(settings: Path, /, *, flags: Flags = Options(), trust: TrustFlags = Trust()) -> int:  # noqa: B008
+def run(
+    settings: Path,
+    /,
+    *,
+    instead: Instead = Instead(),
+    flags: Flags = Options(),  # noqa: B008
+    trust: TrustFlags = Trust(),  # noqa: B008
+) -> int:
     """Do what a settings file says; flags stand above the file.
 
     Parameters
@@ -80,7 +113,8 @@ def run(settings: Path, /, *, flags: Flags = Options(), trust: TrustFlags = Trus
     from model_aggregation.named_code import trusted_settings
 
     with trusting(trust):
-        return _execute(trusted_settings(settings, say=reporter_for_console().message, **flags.given()))
+        typed = instead.given() | flags.given()
+        return _execute(trusted_settings(settings, say=reporter_for_console().message, **typed))
 
 
 @app.command
@@ -120,6 +154,7 @@ def plan(
     settings: Path,
     /,
     *,
+    instead: Instead = Instead(),
     json: Path | None = None,
     flags: Flags = Options(),  # noqa: B008
     trust: TrustFlags = Trust(),  # noqa: B008
@@ -139,7 +174,8 @@ def plan(
     from model_aggregation.named_code import trusted_settings
 
     with trusting(trust):
-        made = plan_for(trusted_settings(settings, say=reporter_for_console().message, **flags.given()))
+        typed = instead.given() | flags.given()
+        made = plan_for(trusted_settings(settings, say=reporter_for_console().message, **typed))
     with reporter_for_console().working() as reporter:
         forecasts = forecast(made, count=reporter.count)
     for part in plan_parts(made, forecasts):
