@@ -219,7 +219,7 @@ def _now() -> str:
 def _train(work: _Work, network: Network, splits: dict[str, Split]) -> Progress:
     plan, run, folder = work.plan, work.run, work.folder
     events = plan.log_folder.parent / "runs" / run.run_name if run.settings.tensorboard else None
-    journal = Journal(run.run_name, work.say, events)
+    journal = Journal(run.run_name, work.say, events, tags_by_batch=run.settings.recipe == "earlier")
     classes = plan.table.classes
     files = TrainingFiles(
         state=folder.state_folder,

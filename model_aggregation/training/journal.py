@@ -1,7 +1,7 @@
 """What a training leaves to read: lines for people, TensorBoard scalars, and the history as a table."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,34 @@ class Journal:
     line
         Takes one line for people (the status file and the screen).
     events
-        Folder for TensorBoard events, or None for none.
+        Folder for TensorBoard events, or None for none. The tags are ``train/loss``, ``train/acc``,
+        ``train/learning_rate``, ``val/loss`` and ``val/acc`` for each epoch, and ``batch/loss``, ``batch/acc`` and
+        ``batch/learning_rate`` for each batch.
+    tags_by_batch
+        Give ``train/…`` and ``val/…`` for each batch, as the earlier program did, and those of epochs as
+        ``epoch/train/…`` and ``epoch/val/…``: one tag never holds both.
     """
 
-    def __init__(self, name: str, line: Line, events: Path | None) -> None:
+    def __init__(self, name: str, line: Line, events: Path | None, *, tags_by_batch: bool = False) -> None:
         self.name = name
         self.note = line
         self._writer = _writer(events) if events is not None else None
+        self._by_batch, self._by_epoch = ("train", "epoch/") if tags_by_batch else ("batch", "")
+        self.wants_validation_batches = tags_by_batch and self._writer is not None
 
     def batch(self, step: int, loss: float, accuracy: float, learning_rate: float) -> None:
-        """Record one batch under ``batch/…`` (the tags ``train/…`` and ``val/…`` are per epoch)."""
+        """Record one batch of the training."""
         if self._writer is not None:
-            self._writer.add_scalar("batch/loss", loss, step)
-            self._writer.add_scalar("batch/acc", accuracy, step)
+            self._writer.add_scalar(f"{self._by_batch}/loss", loss, step)
+            self._writer.add_scalar(f"{self._by_batch}/acc", accuracy, step)
             self._writer.add_scalar("batch/learning_rate", learning_rate, step)
+
+    def validation_batches(self, epoch: int, batches: Sequence[tuple[float, float]]) -> None:
+        """Record loss and accuracy of each batch of the validation images in an epoch, counted from 0."""
+        if self._writer is not None:
+            for number, (loss, accuracy) in enumerate(batches, epoch * len(batches)):
+                self._writer.add_scalar("val/loss", loss, number)
+                self._writer.add_scalar("val/acc", accuracy, number)
 
     def epoch(self, row: dict[str, Any], number: int, epochs: int) -> None:
         """Record one finished epoch: a line for each split, and the scalars."""
@@ -46,7 +60,7 @@ class Journal:
             scalars |= {"val/loss": row["val_loss"], "val/acc": row["val_accuracy"]}
         if self._writer is not None:
             for tag, value in scalars.items():
-                self._writer.add_scalar(tag, value, row["epoch"])
+                self._writer.add_scalar(f"{self._by_epoch}{tag}", value, row["epoch"])
             self._writer.flush()
 
     def close(self) -> None:

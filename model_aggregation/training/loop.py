@@ -172,12 +172,29 @@ def _validate(
     if validation is None:
         return {}
     logits = features.validation_logits() if features is not None else _logits(training, validation)
+    if training.journal.wants_validation_batches:
+        training.journal.validation_batches(progress.epoch, _by_batches(training, validation, logits, loss))
     row = training.fabric.broadcast(_measured(training, validation, logits, loss))  # what follows is equal everywhere
     value = row["val_" + settings.best_by]
     if is_better(value, progress.best_value, settings.best_by, ties=settings.best_ties):
         progress.best_epoch, progress.best_value = progress.epoch, value
         states.save_best(progress, training.network.module)
     return row
+
+
+def _by_batches(
+    training: Training, validation: LabelledImages, logits: Tensor, loss: Loss
+) -> list[tuple[float, float]]:
+    """Return loss and accuracy of the validation images batch by batch, in their order."""
+    size = training.settings.batch_size
+    parts = zip(logits.float().split(size), validation.labels.split(size), strict=True)
+    return [
+        (
+            float(loss(some.to(training.device), labels.to(training.device))),
+            float((some.argmax(1).cpu() == labels).float().mean()),
+        )
+        for some, labels in parts
+    ]
 
 
 def _measured(training: Training, validation: LabelledImages, logits: Tensor, loss: Loss) -> dict[str, float]:
