@@ -1,10 +1,9 @@
 """Where the command line begins: what must be done before anything is imported that takes time."""
 
-import os
 import sys
 
 from model_aggregation.launch import may_be_launched
-from model_aggregation.processes import SAFE_PATH, start_server
+from model_aggregation.processes import path_without_working_directory, start_server
 from model_aggregation.startup import importing
 
 _MAKE_RUNS = {"train", "compare"}
@@ -13,7 +12,7 @@ _NEED_NO_SERVER = ("--jobs", "--engine", "--help", "-h")
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    os.environ[SAFE_PATH] = "1"  # also for what libraries start by themselves
+    sys.path[:] = path_without_working_directory()  # PYTHONPATH may name it
     words = sys.argv[1:]
     if _needs_server(words):  # its imports go on beside ours
         start_server(*(["timm"] if any(word.startswith("timm:") for word in words) else []))

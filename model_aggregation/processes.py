@@ -55,42 +55,56 @@ def starting_processes() -> Iterator[None]:
     They would import the script and so repeat it. Ctrl-C and the system's request to end reach this process after
     the block, and Ctrl-C does not reach the new ones while they import. They import nothing from the working directory.
     """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        with _ONE_AT_A_TIME, _own_path(), _signals_later():
-            yield
-    finally:
-        sys.modules["__main__"] = main
+    with safe_path():
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            with _signals_later():
+                yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 def path_without_working_directory() -> list[str]:
     """Return ``sys.path`` without the working directory, unless this package lies there and nowhere else."""
-    here = {os.path.normcase(path) for path in ("", os.getcwd(), os.path.realpath(os.getcwd()))}  # noqa: PTH109
-    return [path for path in sys.path if path == _HOME or os.path.normcase(path) not in here]
+    return _elsewhere(sys.path)
+
+
+def _elsewhere(paths: list[str]) -> list[str]:
+    return [path for path in paths if path == _HOME or not _is_here(path)]
+
+
+def _is_here(path: str) -> bool:
+    """Return whether a path, however it is written, is the working directory; an empty one is."""
+    try:
+        return Path(path).samefile(os.curdir)
+    except (OSError, ValueError):  # there is no such folder, or no such name
+        return False
 
 
 @contextmanager
-def _own_path() -> Iterator[None]:
+def safe_path() -> Iterator[None]:
     """Let Python processes that are started in the block look for modules where this program's own are installed.
 
     What is started as ``python -c`` would look into the working directory first, and what is spawned takes over the
-    path of this process.
+    path of this process. Afterwards the environment is as before: what the user starts is none of ours.
     """
-    path, before = sys.path, {name: os.environ.get(name) for name in (SAFE_PATH, "PYTHONPATH")}
-    sys.path = path_without_working_directory()
-    os.environ[SAFE_PATH] = "1"
-    if os.getcwd() == _HOME:  # noqa: PTH109  (used from its source, not installed)
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_HOME, before["PYTHONPATH"]]))
-    try:
-        yield
-    finally:
-        sys.path = path
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    with _ONE_AT_A_TIME:
+        path, before = sys.path, {name: os.environ.get(name) for name in (SAFE_PATH, "PYTHONPATH")}
+        sys.path = path_without_working_directory()
+        os.environ[SAFE_PATH] = "1"
+        more = _elsewhere((before["PYTHONPATH"] or "").split(os.pathsep))
+        used_from_its_source = [_HOME] if _is_here(_HOME) else []
+        os.environ["PYTHONPATH"] = os.pathsep.join([*used_from_its_source, *more])
+        try:
+            yield
+        finally:
+            sys.path = path
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
 
 
 @contextmanager

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from conftest import write_image
@@ -36,12 +38,14 @@ use_transform = dict.fromkeys(("train", "val"), torchvision.transforms.ToTensor(
 """
 
 SPAWNED = """
+import os
 import sys
 import model_aggregation as ma
 from model_aggregation import processes
 
 processes._FORKS = False  # as on Windows
-sys.path.append("")
+sys.path.append(".")
+os.environ["PYTHONPATH"] = os.getcwd()
 run = ma.train(
     "data", "small_network:small", positive="a", pretrained=False, epochs=1, image_size=16, devices=2, device="cpu",
     name="spawned", tensorboard=False, cache_folder="cache", quiet=True,
@@ -95,14 +99,52 @@ def test_spawned_ranks_of_a_script(folder):
 
 
 def test_the_path_of_new_processes(monkeypatch, tmp_path):
+    (tmp_path / "other").mkdir()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", ["", str(tmp_path), *sys.path])
+    here = ["", ".", str(tmp_path), f"{tmp_path}{os.sep}", str(tmp_path / "other" / "..")]
+    monkeypatch.setattr(sys, "path", [*here, *sys.path])
     monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*here, "other"]))
     with starting_processes(), starting_processes():
-        assert not {"", str(tmp_path)} & set(sys.path)
-        assert os.environ["PYTHONSAFEPATH"] == "1"
-    assert sys.path[:2] == ["", str(tmp_path)]
+        assert not set(here) & set(sys.path)
+        assert (os.environ["PYTHONSAFEPATH"], os.environ["PYTHONPATH"]) == ("1", "other")
+    assert sys.path[: len(here)] == here
     assert "PYTHONSAFEPATH" not in os.environ
+    assert os.environ["PYTHONPATH"] == os.pathsep.join([*here, "other"])
+
+
+def test_two_threads_that_start_processes_leave_everything_as_it_was():
+    main, inside = sys.modules["__main__"], Event()
+
+    def first():
+        with starting_processes():
+            inside.set()
+            time.sleep(0.3)  # the second comes meanwhile
+
+    def second():
+        with starting_processes():
+            pass
+
+    one, two = Thread(target=first), Thread(target=second)
+    one.start()
+    inside.wait(10)
+    two.start()
+    one.join()
+    two.join()
+    assert sys.modules["__main__"] is main
+
+
+def test_what_a_command_opens_is_started_as_the_user_would(folder):
+    code = (
+        "import os, sys\nfrom model_aggregation import cli, command\n"
+        "cli.main = lambda: print('PYTHONSAFEPATH' in os.environ, sys.path[0] == os.environ['PYTHONPATH'])\n"
+        "command.main()"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(folder / "data")}
+    environment.pop("PYTHONSAFEPATH", None)
+    words = [sys.executable, "-P", "-c", code]
+    told = subprocess.run(words, cwd=folder / "data", env=environment, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["False", "False"]
 
 
 def test_the_folder_of_the_package_itself_stays(monkeypatch):

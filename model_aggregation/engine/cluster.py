@@ -27,6 +27,7 @@ from model_aggregation.engine.task import Ending, Item, Task
 from model_aggregation.engine.worker import GRACE_SECONDS
 from model_aggregation.errors import SettingsError
 from model_aggregation.plan import Plan
+from model_aggregation.processes import safe_path
 from model_aggregation.progress import Reporter
 from model_aggregation.results.live import LiveState, read_live
 from model_aggregation.results.locks import LOCKS, is_locked
@@ -278,7 +279,7 @@ def _connected(address: str | None) -> Iterator[ModuleType]:
     before = signal.getsignal(signal.SIGTERM)
     elsewhere = Path(tempfile.mkdtemp(prefix="magg_ray_"))
     try:
-        with chdir(elsewhere):  # Ray's processes import from where it is started: not from the user's working directory
+        with safe_path(), chdir(elsewhere):  # Ray's processes import from where it starts and from a script's folder
             ray.init(address or "local", **how)
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = f"--address {address}: expected a Ray cluster there" if address else "--engine ray: it did not start"
