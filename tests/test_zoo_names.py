@@ -205,3 +205,14 @@ def test_an_own_network_goes_all_the_way(own_module, tmp_path, two_classes):
     assert sorted(run.path.name for run in result.runs) == ["own_my_networks_colour", "own_my_networks_small"]
     table = ma.predict(result.runs[0].path, two_classes / "正常")
     assert len(table) == 60
+
+
+def test_the_file_of_an_own_network_is_answered_with_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets").mkdir()
+    (tmp_path / "nets" / "small_of_mine.py").write_text("", encoding="utf-8")
+    for file in ("nets/small_of_mine.py", "nets\\small_of_mine.py"):
+        with pytest.raises(ModelError, match=r"started in: nets\.small_of_mine:make\.\)"):
+            parse_model_name(f"{file}:make")
+    with pytest.raises(ModelError, match=r"started in\.\)"):
+        parse_model_name("nets/other.py:make")

@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import get_args
 
 from model_aggregation.config import nearest
@@ -79,7 +79,8 @@ def parse_model_name(text: str, default_source: str = "torchvision") -> ModelNam
     if source not in SOURCES and not is_module(source):
         raise ModelError(
             f"Model '{text}': the source '{source}' is unknown; {nearest(source, SOURCES)} "
-            "(A network of your own is MODULE:FUNCTION, with MODULE.py in the folder that the program is started in.)"
+            "(A network of your own is MODULE:FUNCTION, with MODULE.py in the folder that the program is started in"
+            f"{_as_module(source, name)}.)"
         )
     if not name:
         raise ModelError(f"Model '{text}': a name is missing after '{source}:'.")
@@ -87,6 +88,13 @@ def parse_model_name(text: str, default_source: str = "torchvision") -> ModelNam
         return ModelName(source, name)  # a repository's name may hold dots
     architecture, _, tag = name.partition(".")
     return ModelName(source, architecture, tag)
+
+
+def _as_module(file: str, function: str) -> str:
+    """Return how a network is named whose file was given: ``nets.small:make`` for ``nets/small.py:make``."""
+    path = PureWindowsPath(file)  # takes both kinds of slashes
+    module = ".".join(path.with_suffix("").parts) if path.suffix == ".py" else ""
+    return f": {module}:{function}" if is_module(module) else ""
 
 
 def _source_and_name(text: str, default_source: str) -> tuple[str, str]:
