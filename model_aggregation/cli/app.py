@@ -12,8 +12,8 @@ from model_aggregation.errors import InterruptionError, ModelAggregationError, l
 from model_aggregation.startup import calm_idle_threads, share_freed_memory
 
 EPILOGUE = (
-    "Exit code: 0 when all is done, 2 when some runs failed or were not begun in time, 1 for an error, 130 when "
-    "stopped with Ctrl-C or SIGTERM."
+    "Exit code: 0 when all is done, 2 when some runs failed, are running elsewhere or were not begun in time, 1 for an "
+    "error, 130 when stopped with Ctrl-C or SIGTERM."
 )
 
 
