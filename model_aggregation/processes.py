@@ -15,7 +15,7 @@ from threading import Thread, current_thread, main_thread
 from types import ModuleType
 from typing import Any
 
-from model_aggregation.startup import calm_idle_threads, share_freed_memory
+from model_aggregation.startup import calm_idle_threads, give_matplotlib_a_folder, share_freed_memory
 
 PRELOADED = "model_aggregation.preloaded"
 _FORKS = sys.platform == "linux"  # macOS has a fork server too, but what torch loads there does not survive a fork
@@ -37,6 +37,7 @@ def start_server(*libraries: str) -> None:
 
     calm_idle_threads()
     share_freed_memory()
+    give_matplotlib_a_folder()
     forkserver.set_forkserver_preload([PRELOADED, *libraries])
     with starting_processes():
         forkserver.ensure_running()

@@ -6,6 +6,7 @@ What finished stays; the same command continues.
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from model_aggregation.cache_folder import cache_note
 from model_aggregation.continuation import prepare_folders
 from model_aggregation.data.image_store import open_stores, remove_store
 from model_aggregation.engine.cluster import Cluster
@@ -80,6 +81,8 @@ def run(plan: Plan, reporter: Reporter | None = None) -> Outcome:
 def _run(plan: Plan, reporter: Reporter, session: Session | None) -> Outcome:
     limit = TimeLimit(plan.settings.seconds("time_limit"))
     prepare_folders(plan, reporter.message)
+    if plan.settings.cache_folder is None and (note := cache_note()) is not None:
+        reporter.message(note)
     record = Record(Index(plan.log_folder), reporter)
     record.planned(plan)
     return_freed_memory()  # of planning: the runs beside need memory now
