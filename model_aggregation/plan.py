@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from model_aggregation.cache_folder import user_folder, why_not_writable
 from model_aggregation.config import Settings, nearest
 from model_aggregation.data.augmentation import load_transforms
 from model_aggregation.data.decoding import reading_rule
@@ -143,6 +144,7 @@ def make_plan(settings: Settings, *, count: Count | None = None) -> Plan:
     models = named_models(settings)
     _check_engine(settings)
     _check_log_folder(settings.log_folder.resolve())
+    _check_cache_folder(settings)
     if settings.transforms is not None:
         load_transforms(settings.transforms)  # what is wrong with the file is said before the images are read
     plot = _plot(settings)
@@ -203,6 +205,14 @@ def _check_log_folder(folder: Path) -> None:
         raise SettingsError(f"--log-folder {folder}: {there} is a file, not a folder.")
     if not os.access(there, os.W_OK):
         raise SettingsError(f"--log-folder {folder}: {there} cannot be written; choose another folder.")
+
+
+def _check_cache_folder(settings: Settings) -> None:
+    """Refuse a cache folder that cannot be written; on the machines of a cluster it is another one."""
+    if settings.cache_folder is None:
+        user_folder()  # or one among the temporary files
+    elif settings.engine == "local" and (reason := why_not_writable(settings.cache_folder.resolve())):
+        raise SettingsError(f"--cache-folder {settings.cache_folder} cannot be written ({reason}); choose another one.")
 
 
 def _check_effects(plan: Plan) -> None:

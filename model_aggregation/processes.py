@@ -16,7 +16,7 @@ from threading import RLock, Thread, current_thread, main_thread
 from types import ModuleType
 from typing import Any
 
-from model_aggregation.startup import calm_idle_threads, share_freed_memory
+from model_aggregation.startup import calm_idle_threads, give_matplotlib_a_folder, share_freed_memory
 
 PRELOADED = "model_aggregation.preloaded"
 SAFE_PATH = "PYTHONSAFEPATH"
@@ -43,6 +43,7 @@ def start_server(*libraries: str) -> None:
 
     calm_idle_threads()
     share_freed_memory()
+    give_matplotlib_a_folder()
     forkserver.set_forkserver_preload([PRELOADED, *libraries])
     with starting_processes():
         forkserver.ensure_running()

@@ -8,8 +8,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from model_aggregation.cache_folder import default_cache_folder
 from model_aggregation.config import Settings
-from model_aggregation.data.image_cache import Cache, default_cache_folder
+from model_aggregation.data.image_cache import Cache
 from model_aggregation.data.image_store import open_store
 from model_aggregation.data.loading import ImageSource, image_source
 from model_aggregation.models.build import pixel_rule

@@ -11,12 +11,15 @@ import platform
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
+from model_aggregation.errors import SettingsError
+
 SPIN_COUNT = "GOMP_SPINCOUNT"
 ARROW_POOL = "ARROW_DEFAULT_MEMORY_POOL"
+FONT_FOLDER = "MPLCONFIGDIR"
 _LOAD_SECONDS = 0.25
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
 
@@ -47,6 +50,27 @@ def share_freed_memory() -> None:
     By itself Arrow keeps what it frees for its own next tables: about 2 KB for each image of a data set.
     """
     os.environ.setdefault(ARROW_POOL, "system")
+
+
+def give_matplotlib_a_folder() -> None:
+    """Let matplotlib keep its list of fonts among the temporary files where the home folder cannot be written.
+
+    By itself it warns in each process and makes the list anew, which takes a second. Not where the user chose.
+    """
+    if FONT_FOLDER in os.environ or sys.platform != "linux":
+        return
+    wanted = [os.environ.get(f"XDG_{name.upper()}_HOME") or f"~/.{name}" for name in ("config", "cache")]
+    refused = [folder for folder in wanted if not _may_be_written(Path(os.path.expanduser(folder)))]  # noqa: PTH111
+    if refused:
+        from model_aggregation.cache_folder import temporary_folder  # rarely needed
+
+        with suppress(SettingsError):
+            os.environ[FONT_FOLDER] = str(temporary_folder(refused[0]) / "matplotlib")
+
+
+def _may_be_written(folder: Path) -> bool:
+    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110  (never raises)
+    return folder.is_absolute() and there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def may_keep_freed_memory() -> bool:

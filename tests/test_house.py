@@ -13,8 +13,8 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the bottom up; a module may import from its own layer and from those before it.
 LAYERS = [
     ["errors"],
-    ["files", "processes", "launch", "progress", "ranks", "software", "startup", "torchvision_operators"],
-    ["trusted_code"],
+    ["cache_folder", "files", "processes", "launch", "progress", "ranks", "software", "startup"],
+    ["torchvision_operators", "trusted_code"],
     ["evaluation"],
     ["recipes", "setting_values"],
     ["options"],

@@ -9,14 +9,14 @@ from rich.console import Console
 
 from model_aggregation.config import problems_of
 from model_aggregation.errors import InterruptionError, ModelAggregationError, listed
-from model_aggregation.startup import calm_idle_threads, share_freed_memory
+from model_aggregation.startup import calm_idle_threads, give_matplotlib_a_folder, share_freed_memory
 from model_aggregation.trusted_code import Trust
 
 TrustFlags = Annotated[Trust, Parameter(name="*", negative=())]
 
 EPILOGUE = (
-    "Exit code: 0 when all is done, 2 when some runs failed or were not begun in time, 1 for an error, 130 when "
-    "stopped with Ctrl-C or SIGTERM."
+    "Exit code: 0 when all is done, 2 when some runs failed, are running elsewhere or were not begun in time, 1 for an "
+    "error, 130 when stopped with Ctrl-C or SIGTERM."
 )
 
 
@@ -54,6 +54,7 @@ def main() -> None:
     """Run the command line and exit with its code; an error of ours is one message without a traceback."""
     calm_idle_threads()
     share_freed_memory()
+    give_matplotlib_a_folder()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a Japanese name must not stop a cp932 or ASCII console

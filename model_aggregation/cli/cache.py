@@ -24,7 +24,8 @@ def cache(*, cache_folder: Path | None = None, clear: bool = False, unused_days:
     from rich.table import Table
     from rich.text import Text
 
-    from model_aggregation.data.image_cache import cached_stores, default_cache_folder, remove
+    from model_aggregation.cache_folder import default_cache_folder
+    from model_aggregation.data.image_cache import cached_stores, remove
 
     folder = cache_folder or default_cache_folder()
     latest = datetime.now() - timedelta(days=unused_days)

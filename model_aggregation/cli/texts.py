@@ -228,11 +228,7 @@ def outcome_parts(plan: Plan, outcome: Outcome) -> Iterator[RenderableType]:
         if (plan.folder / REPORT_FOLDER).is_dir():
             yield f"Differences with p values, methods: {_shown(plan.folder / REPORT_FOLDER)}"
             yield f"Figures for papers: magg report {_quoted(plan.folder)}"
-    if outcome.failed:
-        names = ", ".join(outcome.failed)
-        yield f"{len(outcome.failed)} of {len(plan.all_runs)} runs failed: {names} (see error.txt there)."
-    if outcome.stopped:
-        yield f"Not begun before the time was over: {', '.join(outcome.stopped)}. The same command goes on with them."
+    yield from _unfinished_lines(plan, outcome)
     yield f"Results: {_shown(plan.folder)}"
     yield f"Look at every image and curve: magg view {_quoted(plan.log_folder)}"
     log = "" if plan.log_folder == Path("log").resolve() else f" --log-folder {_quoted(plan.log_folder)}"
@@ -247,6 +243,26 @@ def outcome_parts(plan: Plan, outcome: Outcome) -> Iterator[RenderableType]:
         yield f"New images: magg predict {_quoted(chosen.path)} FOLDER --out FILE.csv"
     if plan.settings.tensorboard and plan.settings.train:
         yield f"Curves: tensorboard --logdir {_quoted(plan.log_folder.parent / 'runs')}"
+
+
+def _unfinished_lines(plan: Plan, outcome: Outcome) -> Iterator[str]:
+    """Yield a line for each way in which runs have not finished."""
+    explained = [run.run_name for run in plan.all_runs if RunFolder(run.folder).error_txt.is_file()]
+    failed = [name for name in outcome.failed if name in explained]
+    others = [f"{name} ({reason})" for name, reason in outcome.failed.items() if name not in explained]
+    elsewhere = [f"{name} ({holder})" for name, holder in outcome.elsewhere.items()]
+    runs = len(plan.all_runs)
+    if failed:
+        yield f"{len(failed)} of {runs} runs failed: {', '.join(failed)} (see error.txt there)."
+    if others:
+        yield f"{len(others)} of {runs} runs did not finish: {', '.join(others)}."
+    if elsewhere:
+        yield (
+            f"{len(elsewhere)} of {runs} runs {'are' if elsewhere[1:] else 'is'} running elsewhere: "
+            f"{', '.join(elsewhere)}. magg status shows how far; the same command goes on with what is left."
+        )
+    if outcome.stopped:
+        yield f"Not begun before the time was over: {', '.join(outcome.stopped)}. The same command goes on with them."
 
 
 def _shown(path: Path) -> str:

@@ -8,16 +8,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_path
-
+from model_aggregation.cache_folder import default_cache_folder
 from model_aggregation.files import read_json
 
 _RESERVE_BYTES = 500 * 2**20  # disk space that stores leave free
-
-
-def default_cache_folder() -> Path:
-    """Return the user's own cache folder for image stores."""
-    return user_cache_path("model_aggregation") / "images"
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import PIL
 
+from model_aggregation.cache_folder import default_cache_folder
 from model_aggregation.data.appearance import APPEARANCE_COLUMNS
 from model_aggregation.data.decoding import USUAL_READING, ReadingRule
 from model_aggregation.data.description import KILLS_DECODER, RECORD_NUMBERS, describe_file, describe_killer
 from model_aggregation.data.finding import Finding
 from model_aggregation.data.findings import check, list_findings
-from model_aggregation.data.image_cache import default_cache_folder
 from model_aggregation.data.image_table import INSPECTION_COLUMNS, ImageTable
 from model_aggregation.data.inspection_cache import FileState, InspectionCache, file_state
 from model_aggregation.data.parallel import map_files

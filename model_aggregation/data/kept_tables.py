@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from model_aggregation.data.image_cache import default_cache_folder
+from model_aggregation.cache_folder import default_cache_folder
 from model_aggregation.files import whole_or_absent
 
 _MOST_TABLES = 100

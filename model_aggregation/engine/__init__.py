@@ -6,6 +6,7 @@ What finished stays; the same command continues.
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from model_aggregation.cache_folder import cache_note
 from model_aggregation.continuation import prepare_folders
 from model_aggregation.data.image_store import open_stores, remove_store
 from model_aggregation.engine.cluster import Cluster
@@ -24,9 +25,10 @@ from model_aggregation.plan import Plan
 from model_aggregation.processes import stopped_by_signals
 from model_aggregation.progress import Reporter
 from model_aggregation.results.index import Index
+from model_aggregation.results.locks import is_locked, who_holds
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.run_images import cache_of, stored_images
-from model_aggregation.run_plan import PoolPlan
+from model_aggregation.run_plan import PoolPlan, RunPlan
 from model_aggregation.startup import return_freed_memory
 from model_aggregation.training.time_limit import TimeLimit
 from model_aggregation.trusted_code import note_made_here
@@ -43,11 +45,12 @@ class Outcome:
     already_there: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     stopped: list[str] = field(default_factory=list)  # not begun before the time was over
+    elsewhere: dict[str, str] = field(default_factory=dict)  # with what is known of the process that works on them
 
     @property
     def exit_code(self) -> int:
-        """0 when every run finished, 2 when some failed or were not begun."""
-        return 2 if self.failed or self.stopped else 0
+        """0 when every run finished, 2 when some failed, are running elsewhere or were not begun."""
+        return 2 if self.failed or self.stopped or self.elsewhere else 0
 
 
 def run(plan: Plan, reporter: Reporter | None = None) -> Outcome:
@@ -82,6 +85,8 @@ def _run(plan: Plan, reporter: Reporter, session: Session | None) -> Outcome:
     prepare_folders(plan, reporter.message)
     for item in plan.runs:
         note_made_here(code_in_settings(item.settings), item.folder)
+    if plan.settings.cache_folder is None and (note := cache_note()) is not None:
+        reporter.message(note)
     record = Record(Index(plan.log_folder), reporter)
     record.planned(plan)
     return_freed_memory()  # of planning: the runs beside need memory now
@@ -96,6 +101,7 @@ def _run(plan: Plan, reporter: Reporter, session: Session | None) -> Outcome:
         for item in plan.runs:
             rule = pixel_rule(item.preprocessing, item.settings)
             remove_store(stored_images(plan), rule, cache=cache_of(item.settings))
+    work.look_again()
     return work.outcome
 
 
@@ -129,6 +135,8 @@ class _Work:
         self._limit = limit
         self._waiting: list[Item] = list(plan.all_runs)
         self._going_on: list[Item] = []
+        self._busy: list[Item] = []  # other processes work on them; looked at again at the end
+        self._tried_again: set[Item] = set()
         self._gather = Team.here if session is None else session.team
         if session is not None:
             self._shares = [launched_place(plan.settings, session.launch.local_rank)]
@@ -142,11 +150,13 @@ class _Work:
             self._reporter.message(warning)
         with self._engine() as engine:
             try:
-                while self._waiting or engine.is_busy:
+                while self._waiting or self._busy or engine.is_busy:
                     while engine.has_room and (item := self._next()) is not None:
                         self._start(engine, item)
                     self._show()
-                    if engine.is_busy and (ended := engine.next_ending()) is not None:
+                    if not engine.is_busy:
+                        self._try_again()
+                    elif (ended := engine.next_ending()) is not None:
                         self._take(*ended)
             except KeyboardInterrupt as stop:
                 names = self._stop(engine)
@@ -162,7 +172,7 @@ class _Work:
     def _next(self) -> Item | None:
         """Take the next run that may start: a pool of folds comes after the last of them."""
         for item in self._waiting:
-            open_runs = {*self._waiting, *self._going_on}
+            open_runs = {*self._waiting, *self._going_on, *self._busy}
             if not isinstance(item, PoolPlan) or open_runs.isdisjoint(item.members):
                 self._waiting.remove(item)
                 return item
@@ -171,6 +181,10 @@ class _Work:
     def _start(self, engine: Engine, item: Item) -> None:
         if isinstance(item, PoolPlan):
             self._reporter.message(f"pooling {len(item.members)} folds → {item.run_name}")
+            left = [member.run_name for member in item.members if member.run_name in self.outcome.elsewhere]
+            if left:
+                self._leave(item, f"waits for {', '.join(left)}")
+                return
         else:
             runs = self._plan.runs
             self._reporter.message(f"[{runs.index(item) + 1}/{len(runs)}] {item.model} → {item.run_name}")
@@ -187,7 +201,8 @@ class _Work:
     def _show(self) -> None:
         runs = self._plan.runs
         now = [f"{runs.index(item) + 1}: {item.model}" for item in self._going_on if not isinstance(item, PoolPlan)]
-        done = sum(run not in self._waiting and run not in self._going_on for run in runs)
+        open_runs = {*self._waiting, *self._going_on, *self._busy}
+        done = sum(run not in open_runs for run in runs)
         self._reporter.count("models", done, len(runs), f"now {', '.join(now)}" if now else "", steady=False)
 
     def _stop(self, engine: Engine) -> list[str]:
@@ -204,6 +219,11 @@ class _Work:
         self._going_on.remove(item)
         if ending.state == "refused":
             self._fail(item, ending.reason)
+        elif ending.state == "running elsewhere" and item not in self._tried_again:
+            self._say(item, f"running elsewhere ({ending.reason}); looked at again at the end")
+            self._busy.append(item)
+        elif ending.state == "running elsewhere":
+            self._leave(item, ending.reason)
         elif ending.state == "stopped":
             self._record.state(item, "stopped")
             self._say(item, "not begun: the time was over; the same command goes on with it")
@@ -222,6 +242,34 @@ class _Work:
             self.outcome.finished.append(item.run_name)
             self._record.result(item)
             self._record.report(item.folder)
+
+    def _try_again(self) -> None:
+        """Take over what other processes have ended or left, and leave them what they still work on."""
+        busy, self._busy = self._busy, []
+        for item in busy:
+            holder = who_holds(self._plan.log_folder, item.group_name, item.run_name)
+            if holder is None:
+                self._tried_again.add(item)
+                self._waiting.append(item)
+            else:
+                self._leave(item, holder)
+
+    def _leave(self, item: Item, holder: str) -> None:
+        self.outcome.elsewhere[item.run_name] = holder
+
+    def look_again(self) -> None:
+        """Put down how runs stand that other processes worked on, so that what is said agrees with the ranking."""
+        for item in self._plan.all_runs:
+            folder = RunFolder(item.folder)
+            if item.run_name not in self.outcome.elsewhere:
+                continue
+            if folder.finished:
+                del self.outcome.elsewhere[item.run_name]
+                self.outcome.already_there.append(item.run_name)
+                self._record.result(item)
+            elif isinstance(item, RunPlan) and not is_locked(self._plan.log_folder, item.group_name, item.run_name):
+                del self.outcome.elsewhere[item.run_name]
+                self._fail(item, folder.failure_reason() or "stopped before its end; the same command continues")
 
     def _fail(self, item: Item, reason: str, how: str = "") -> None:
         self.outcome.failed[item.run_name] = reason

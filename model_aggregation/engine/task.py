@@ -15,7 +15,7 @@ from model_aggregation.errors import ResultsError
 from model_aggregation.models.memory import BeginAgainError, Lack
 from model_aggregation.plan import Plan
 from model_aggregation.progress import Reporter
-from model_aggregation.results.locks import run_lock
+from model_aggregation.results.locks import RunIsBusyError, run_lock
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.run_plan import PoolPlan, RunPlan
 
@@ -46,11 +46,15 @@ class Task:
 class Ending:
     """How a run ended.
 
-    ``refused``: nothing was written, since the folder belongs to somebody else; ``stopped``: not begun, since the time
+    ``refused``: nothing was written, since the folder belongs to somebody else; ``running elsewhere``: nothing was
+    written, since another process works on the run, and the reason says which; ``stopped``: not begun, since the time
     was over; ``begin again``: to be done anew with smaller batches, on all its devices.
     """
 
-    state: Literal["finished", "already finished", "failed", "refused", "interrupted", "stopped", "begin again"]
+    state: Literal[
+        "finished", "already finished", "failed", "refused", "running elsewhere", "interrupted", "stopped",
+        "begin again",
+    ]  # fmt: skip
     reason: str = ""
     lack: Lack | None = None
 
@@ -74,6 +78,8 @@ def perform(task: Task, reporter: Reporter, begun: Callable[[], None]) -> Ending
                 return Ending("stopped")
             begun()
             return _perform_alone(task, reporter)
+    except RunIsBusyError as error:
+        return Ending("running elsewhere", error.holder)
     except ResultsError as error:
         return Ending("refused", str(error))
 

@@ -7,6 +7,7 @@ counted here, and then kept in the user's cache folder.
 
 import csv
 import io
+from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from functools import cache
 from importlib.metadata import version
@@ -18,6 +19,7 @@ from platformdirs import user_cache_path
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from model_aggregation.cache_folder import folder_in_home
 from model_aggregation.errors import ModelError
 from model_aggregation.files import write_text
 from model_aggregation.models.libraries import make_module
@@ -118,9 +120,10 @@ def known_counts() -> dict[tuple[str, str, str, int], Count]:
 
 
 def keep_counts(counts: list[Count]) -> None:
-    """Keep new counts in the user's cache folder."""
+    """Keep new counts in the user's cache folder, where that can be written."""
     merged = {entry.key: entry for entry in [*_kept_counts(), *counts]}
-    write_text(_kept_file(), counts_text(list(merged.values())))
+    with suppress(OSError):  # they are counted again next time
+        write_text(_kept_file(), counts_text(list(merged.values())))
 
 
 def _kept_counts() -> list[Count]:
@@ -129,4 +132,4 @@ def _kept_counts() -> list[Count]:
 
 
 def _kept_file() -> Path:
-    return user_cache_path("model_aggregation") / "model_counts.csv"
+    return folder_in_home(user_cache_path) / "model_counts.csv"

@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 from platformdirs import user_config_path
 
+from model_aggregation.cache_folder import folder_in_home
 from model_aggregation.config import nearest
 from model_aggregation.errors import ModelError
 
@@ -25,7 +26,7 @@ class ModelSet:
 
 def own_sets_file() -> Path:
     """Return where a user's own sets are looked for when no file is named."""
-    return user_config_path("model_aggregation") / "model_sets.yaml"
+    return folder_in_home(user_config_path) / "model_sets.yaml"
 
 
 def model_sets(own_file: Path | None = None) -> dict[str, ModelSet]:

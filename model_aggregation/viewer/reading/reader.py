@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from platformdirs import user_cache_path
 
+from model_aggregation.cache_folder import viewer_folder
 from model_aggregation.config import nearest
 from model_aggregation.errors import PredictionsError, ResultsError
 from model_aggregation.evaluation.predictions import Predictions
@@ -91,7 +91,7 @@ class LogReader:
         self.log_folder = Path(log_folder)
         if not self.log_folder.is_dir():
             raise ResultsError(f"There is no log folder {log_folder}. Give the folder that holds the results.")
-        place = cache_folder or user_cache_path("model_aggregation", False) / "viewer"
+        place = cache_folder or viewer_folder()
         self._index = LogIndex(self.log_folder)
         self._catalog = Catalog(self.log_folder, self._index)
         self._store = PredictionStore(DiskCache(place / "tables", _TABLE_BYTES))

@@ -1,0 +1,94 @@
+"""What a machine may lack: a home folder, a launcher's numbers, an open output, room below the system's limits."""
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+from command_line import magg  # noqa: F401  (a fixture)
+from engine_samples import write_project
+
+from model_aggregation.cache_folder import folder_in_home, user_folder, why_not_writable
+from model_aggregation.errors import SettingsError
+from model_aggregation.startup import FONT_FOLDER, give_matplotlib_a_folder
+
+WORDS = [
+    "train", "data", "--model", "networks:network", "--name", "r", "--epochs", "1", "--image-size", "32",
+    "--no-pretrained", "--positive", "a", "--no-tensorboard",
+]  # fmt: skip
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    write_project(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def no_home(tmp_path, monkeypatch):
+    """A place for a user's folders that is a file, and an empty folder for temporary files."""
+    place = tmp_path / "no folder"
+    place.write_text("", encoding="utf-8")
+    for name in ("XDG_CACHE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(place))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    return place
+
+
+of_linux = pytest.mark.skipif(sys.platform != "linux", reason="folders of the XDG specification")
+
+
+@of_linux
+def test_without_a_home_folder_images_are_kept_among_the_temporary_files(project, no_home, magg):  # noqa: F811
+    told = magg(*WORDS, "--jobs", "0")
+    kept = project / "temporary" / f"model_aggregation_{os.getuid()}"
+    assert f"The cache folder {no_home / 'model_aggregation'} cannot be written (Not a directory)" in told
+    assert f"kept in {kept}" in told
+    assert len(list((kept / "images").glob("*.npy"))) == 1
+    assert f"Decoded images in {kept / 'images'}" in magg("cache")
+
+
+def test_a_cache_folder_that_cannot_be_written_is_refused_at_once(project, magg):  # noqa: F811
+    (project / "file").write_text("", encoding="utf-8")
+    told = magg(*WORDS, "--cache-folder", "file", expect=1)
+    assert "--cache-folder file cannot be written (" in told
+    assert not (project / "log").exists()
+
+
+@of_linux
+def test_what_others_may_write_is_no_cache(project, no_home, magg):  # noqa: F811
+    place = project / "temporary" / f"model_aggregation_{os.getuid()}"
+    place.mkdir()
+    place.chmod(0o777)
+    told = magg(*WORDS, expect=1)
+    assert "give one with --cache-folder" in told
+    assert f"{place} (others may write it)" in told
+    place.rmdir()
+    place.symlink_to(project / "data")
+    with pytest.raises(SettingsError, match="others may write it"):
+        user_folder()
+
+
+def test_a_user_without_an_entry_has_no_folder():
+    def unknown(name):
+        raise RuntimeError("Could not determine home directory.")
+
+    assert why_not_writable(folder_in_home(unknown)) is not None
+    assert why_not_writable(folder_in_home(lambda name: Path("~") / name)) is not None
+    assert not Path("~").exists()
+
+
+@of_linux
+def test_matplotlib_keeps_its_fonts_where_it_can(project, no_home, monkeypatch):
+    monkeypatch.delenv(FONT_FOLDER, raising=False)
+    give_matplotlib_a_folder()
+    place = os.environ.pop(FONT_FOLDER)
+    assert place == str(project / "temporary" / f"model_aggregation_{os.getuid()}" / "matplotlib")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(project))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(project / "not" / "there yet"))
+    give_matplotlib_a_folder()
+    assert FONT_FOLDER not in os.environ
