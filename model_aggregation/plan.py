@@ -25,8 +25,9 @@ from model_aggregation.data.splitting import FoldRule, SplitRule, apply_split, f
 from model_aggregation.environment import device_choice, with_launched_devices
 from model_aggregation.errors import DataError, SettingsError
 from model_aggregation.models.zoo import ModelName, find_models
-from model_aggregation.names import SINGLE
+from model_aggregation.names import SINGLE, check_path_lengths
 from model_aggregation.results.plot_settings import PlotSettings, read_plot_settings
+from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.run_plan import PoolPlan, RunPlan, plan_pools, plan_runs
 
 TWO_CLASS_METRICS = ("auc", "balanced_accuracy", "accuracy", "sensitivity", "specificity", "f1", "mcc")
@@ -156,6 +157,7 @@ def make_plan(settings: Settings, *, count: Count | None = None) -> Plan:
     if settings.has_cutoff_limits:
         settings = settings.model_copy(update={"cutoff_lower": plot.cutoff_ll, "cutoff_upper": plot.cutoff_ul})
     runs = plan_runs(settings, models, positive, table)
+    check_path_lengths(path for run in runs for path in RunFolder(run.folder).all_paths(str(run.model)))
     reading = (lambda done, total: count("reading images", done, total)) if count else None
     cache = default_cache(settings.cache_folder)
     rule = reading_rule(settings.window, settings.max_pixels)

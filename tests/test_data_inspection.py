@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import write_image
 from PIL import Image
 
 from model_aggregation.data.image_table import ImageTable
@@ -273,3 +274,13 @@ def test_an_automatic_split_passes_the_check(tmp_path: Path) -> None:
     table: ImageTable = split_images(inspect(scan(root)), SplitRule())
     _, findings = check(table, skip_unreadable=True)
     assert not {"duplicate-test", "duplicate-train-val", "class-missing"} & set(kinds(findings))
+
+
+def test_class_names_that_a_spreadsheet_takes_for_formulas_are_found(tmp_path):
+    for label in ("=1+1", "@home", "plain"):
+        for number in range(3):
+            write_image(tmp_path / label / f"{number}.png", bright=label == "plain", seed=number + 10 * len(label))
+    table = split_images(inspect(scan(tmp_path)), SplitRule(0.3, 0.7, 0))
+    found = [finding for finding in list_findings(table) if finding.kind == "formula-name"]
+    assert [finding.severity for finding in found] == ["warning"]
+    assert "=1+1, @home" in found[0].message

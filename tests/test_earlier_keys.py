@@ -183,3 +183,8 @@ def test_its_transforms_are_named_and_not_run(old_run, magg, place):  # noqa: F8
     assert "give --transforms" in text
     Path(place, "use_transform.py").rename("mine.py")
     assert "is not used" not in magg("plan", old_run, "--name", "new")
+
+
+def test_a_name_that_is_too_long_is_refused_before_anything_is_read(old_run, magg):  # noqa: F811
+    text = magg("plan", old_run, "--name", "n" * 300, expect=1)
+    assert "may have a path of more than 240 characters" in text

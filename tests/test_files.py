@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import time
 
+import psutil
 import pytest
 
 from model_aggregation.files import remove_abandoned, remove_unfinished, whole_or_absent, write_text
@@ -36,6 +37,18 @@ def test_what_a_living_process_writes_is_not_abandoned(tmp_path, writer):
     process.join()
     remove_abandoned(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_process_of_another_user_writes_is_not_abandoned(tmp_path, writer, monkeypatch):
+    """Some systems tell nothing of other users' processes but that they live."""
+    _, temporary = writer
+
+    def denied(pid):
+        raise psutil.AccessDenied(pid)
+
+    monkeypatch.setattr(psutil, "Process", denied)
+    remove_abandoned(tmp_path)
+    assert temporary.is_file()
 
 
 def test_what_another_machine_writes_stays(tmp_path, writer, monkeypatch):

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from results_samples import make_run
 
 from model_aggregation.errors import SettingsError
 from model_aggregation.names import (
@@ -18,6 +19,7 @@ from model_aggregation.names import (
     run_names,
     same_name,
 )
+from model_aggregation.results.index import Index
 from model_aggregation.results.run_folder import RunFolder
 
 MODELS = st.builds("{}:{}".format, st.sampled_from(["torchvision", "timm"]), st.text(min_size=1, max_size=12))
@@ -157,3 +159,18 @@ def test_what_the_companion_viewer_cannot_show() -> None:
     shown = ["肺.png", "a b", "a-b", "a--b"]
     hidden = ["a,b", "a\nb", "a---b", "a&b", "a#b", "a+b", "5%"]
     assert not_shown_by_companion(shown + hidden) == hidden
+
+
+def test_a_run_folder_that_was_renamed_is_taken(tmp_path):
+    make_run(tmp_path / "log" / "g" / "first")
+    (tmp_path / "log" / "g" / "first" / "first.yaml").touch()
+    (tmp_path / "log" / "g" / "first" / "first_status.txt").touch()
+    folder = RunFolder((tmp_path / "log" / "g" / "first").rename(tmp_path / "log" / "g" / "second"))
+    assert folder.name == "second"
+    assert folder.predictions_csv("test").name == "first_test.csv"
+    assert len(folder.read_predictions()) == 40
+    Index(tmp_path / "log").rebuild()
+    assert list(Index(tmp_path / "log").runs()["run_name"]) == ["second"]
+    (folder.path / "other.yaml").touch()
+    (folder.path / "other_status.txt").touch()
+    assert RunFolder(folder.path).predictions_csv("test").name == "second_test.csv"  # two names: which one is a guess

@@ -11,6 +11,9 @@ from model_aggregation.data.image_table import ImageTable
 from model_aggregation.data.look_alikes import LookAlikes
 from model_aggregation.errors import DataError
 
+FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
+"""Beginnings that make a spreadsheet read a cell as a formula."""
+
 TOO_FEW_TO_CONCLUDE = 10
 IMPRECISE = 30
 _IMBALANCED = 10
@@ -104,6 +107,11 @@ def _classes(table: ImageTable) -> Iterator[Finding]:
         only = f"only the class {sizes.index[0]!r}" if len(sizes) else "no class"
         message = f"{only} has readable images; two classes are the least. {_deeper_hint(table)}".strip()
         yield Finding("error", "one-class", message)
+    formulas = [name for name in table.classes if name.startswith(FORMULA_SIGNS)]
+    if formulas:
+        message = f"class names that a spreadsheet takes for formulas: {', '.join(formulas)}"
+        advice = "; the CSV files hold them to the letter. Rename the classes, or open the files as text"
+        yield Finding("warning", "formula-name", message + advice)
     by_look: dict[str, list[str]] = {}
     for name in table.classes:
         look = "".join(unicodedata.normalize("NFKC", name).casefold().split())

@@ -1,5 +1,6 @@
 """Where each file of a run lies; nothing here opens or writes one."""
 
+import os
 import re
 from collections.abc import Sequence
 from functools import cached_property
@@ -32,8 +33,17 @@ class RunPaths:
         """The name of the run, which is the name of its folder."""
         return self.path.name or self.path.resolve().name
 
+    @cached_property
+    def _files_name(self) -> str:
+        """What its files are called: as the folder, unless that was renamed since and one other name is plain."""
+        if not os.path.isdir(self.path) or (self.path / f"{self.name}.yaml").is_file():  # noqa: PTH112  (no name too long)
+            return self.name
+        names = [path.stem for path in self.path.glob("*.yaml")]
+        runs = [name for name in names if (self.path / f"{name}_status.txt").is_file()]
+        return runs[0] if len(runs) == 1 else self.name
+
     def _named(self, ending: str) -> Path:
-        return self.path / f"{self.name}{ending}"
+        return self.path / f"{self._files_name}{ending}"
 
     @property
     def settings_yaml(self) -> Path:
