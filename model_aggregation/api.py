@@ -26,7 +26,8 @@ from model_aggregation.plan import Plan
 from model_aggregation.prediction import predict_folder
 from model_aggregation.progress import ConsoleReporter, Reporter
 from model_aggregation.results import leaderboard as ranking
-from model_aggregation.results.index import Index, RebuildReport
+from model_aggregation.results.earlier_evaluation import rebuild_index as rebuild
+from model_aggregation.results.index import RebuildReport
 from model_aggregation.results.objects import Group, Run
 from model_aggregation.trusted_code import Trust, trusting
 
@@ -263,5 +264,5 @@ def leaderboard(group: str = SINGLE, log_folder: str | Path = "log", *, members:
 
 
 def rebuild_index(log_folder: str | Path = "log") -> RebuildReport:
-    """Make the database of a log folder anew from its run folders."""
-    return Index(Path(log_folder)).rebuild()
+    """Make the database of a log folder anew from its run folders; predictions of earlier runs are evaluated."""
+    return rebuild(Path(log_folder))

@@ -8,7 +8,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import get_args
 
 from model_aggregation.errors import SettingsError
@@ -43,6 +43,15 @@ def same_name(name: str) -> str:
     True
     """
     return normalised(normalised(name).casefold())
+
+
+def is_plain_name(name: str) -> bool:
+    """Tell whether a name leads nowhere but into the folder it is looked up in, on every system.
+
+    >>> [is_plain_name(name) for name in ("metrics.json", "..", "a/b", "C:x", "")]
+    [True, False, False, False, False]
+    """
+    return name not in ("", ".", "..") and "\0" not in name and PureWindowsPath(name).name == name
 
 
 def check_run_name(name: str) -> str:

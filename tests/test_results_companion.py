@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from earlier_samples import write_rows
 from openpyxl import load_workbook
 from PIL import Image
 from results_samples import make_failed_run, make_run
@@ -77,6 +78,26 @@ def test_the_page_of_a_group(home: Path) -> None:
     types = ask("select typeof(accuracy), typeof(auc), typeof(id) from test_result where group_name = 'lungs'")
     assert {tuple(row) for row in types} == {("real", "real", "integer")}
     assert [row["log_folder"] for row in ask("select * from test_result where group_name = 'single'")] == ["log"]
+
+
+@pytest.mark.parametrize(("second", "shown"), [(0.5, 0.5), (0.6, None)])
+def test_pooled_folds_have_a_cutoff_where_all_have_the_same(tmp_path: Path, second: float, shown: float | None) -> None:
+    folder = make_run(tmp_path / "log" / "pooled", folds=2)
+    metrics = folder.read_metrics()
+    folds = [{"fold": 1, "value": 0.5, "source": "fixed"}, {"fold": 2, "value": second, "source": "fixed"}]
+    metrics["test"]["cutoff"] = {"value": None, "source": "per fold", "folds": folds}
+    folder.write_metrics(metrics, folder.read_metrics_table())
+    results = Index(tmp_path / "log").test_results()
+    assert results["cutoff"].astype(object).where(results["cutoff"].notna(), None).tolist() == [shown]
+
+
+def test_the_companion_finds_the_individual_page_of_a_windows_row(home: Path) -> None:
+    """It puts --- for each / in the address, and turns back the first alone."""
+    stored = "C:\\proj\\log"
+    write_rows(home / "log", {"run_name": "old", "log_folder": stored, "accuracy": 0.5})
+    folder = ask("select log_folder from test_result where run_name = 'old'")[0]["log_folder"]
+    assert folder == stored
+    assert folder.replace("/", "---").replace("---", "/", 1) == stored
 
 
 def test_more_classes_have_only_an_accuracy(home: Path) -> None:

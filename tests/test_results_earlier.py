@@ -237,10 +237,36 @@ def test_ids_are_kept_beside_rows_without_one(log: Path) -> None:
     assert Index(log).test_results().set_index("run_name")["id"].to_dict() == {"a": 2, "b": 1}
 
 
-def test_backslashes_in_folders_become_slashes(log: Path) -> None:
-    earlier_program(log, WITH_ID, named("old_a", log_folder="log\\g", group_name="g"))
+@pytest.mark.parametrize("folder", ["log\\g", "C:\\proj\\log\\g", "C:\\proj/log\\g\\", "", None])
+def test_folders_stay_as_they_were_written(log: Path, folder: str | None) -> None:
+    row = named("old_a", log_folder=folder, group_name="g")
+    earlier_program(log, WITH_ID, row)
     Index(log).rebuild()
-    assert seen(log)["old_a"][-1] == "log/g"
+    assert seen(log)["old_a"] == row
+    earlier_program(log, WITH_ID, row)
+    assert Index(log).test_results()["log_folder"].tolist() == [folder, folder]
+
+
+def test_an_index_that_showed_other_folders_shows_them_as_written(log: Path) -> None:
+    """Its ids stay, also where the earlier program wrote rows between ours."""
+    index = Index(log)
+    rows = {name: named(name, log_folder="C:\\proj\\log") for name in ("old_a", "old_b")}
+    index.record(make_run(log / "late").path)
+    earlier_program(log, WITH_ID, rows["old_a"])
+    index.record(make_run(log / "early", finished="2020-01-01 00:00:00").path)
+    earlier_program(log, WITH_ID, rows["old_b"])
+    before = index.test_results().set_index("run_name")["id"].to_dict()
+    with closing(sqlite3.connect(log / "analyze_record.db")) as connection:  # as the version before left it
+        for view in ("earlier_test_result", "test_result"):
+            connection.execute(f"DROP VIEW {view}")
+        columns = f"id, {COLUMNS}".replace("log_folder", "replace(log_folder, '\\', '/') AS log_folder")
+        connection.execute(f"CREATE VIEW earlier_test_result AS SELECT {columns} FROM earlier_result")
+        connection.execute("CREATE VIEW test_result AS SELECT * FROM earlier_test_result")
+        connection.execute("DROP TABLE earlier_evaluations")
+        connection.execute("PRAGMA user_version = 2")
+        connection.commit()
+    assert index.test_results().set_index("run_name")["id"].to_dict() == before
+    assert {name: row for name, row in seen(log).items() if name in rows} == rows
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_every_run_has_its_row(tmp_path: Path) -> None:
     assert table["rank"].notna().to_dict() == {name: name == "g_m0" for name in table.index}
     assert "RuntimeError: no memory" in table.loc["g_failed", "reason"]
     assert "not ranked: no auc on validation images" in table.loc["g_m1", "reason"]
-    assert table.loc["g_old", "auc"] == ROW[COLUMNS.split(", ").index("auc")]
+    assert table.loc["g_old", "earlier_program_auc"] == ROW[COLUMNS.split(", ").index("auc")]
     text = shown(leaderboard(log, "g"))
     assert "failed: RuntimeError: no memory" in text
     assert "timm:r" in text

@@ -18,6 +18,7 @@ from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.viewer.addresses import group_file_link, link
 from model_aggregation.viewer.context import Context
 from model_aggregation.viewer.pages.group.figures import frontier
+from model_aggregation.viewer.pages.group.rows import rows
 from model_aggregation.viewer.pages.group.summary import sentences
 from model_aggregation.viewer.reading import LogReader
 
@@ -296,3 +297,13 @@ def test_a_run_that_the_index_does_not_know_is_shown_as_such(tmp_path, new_page)
         shown(page, f"{address}group/g")
         assert "インデックス外" in row_of(page, "g_b")
         page.close()  # it would go on asking a viewer that has ended
+
+
+def test_a_group_that_the_index_does_not_hold_has_its_rows(tmp_path):
+    log = tmp_path / "log"
+    log.mkdir()
+    Index(log).rebuild()
+    make_run(log / "g" / "g_new")
+    reader = LogReader(log, cache_folder=tmp_path / "c")
+    (row,) = rows(Context(reader), reader.leaderboard("g"), members=False)
+    assert (row["name"], row["reason"]) == ("g_new", "not in the index; 'magg index' takes it over")

@@ -383,15 +383,17 @@ def test_a_run_of_the_earlier_program_is_browsed(tmp_path: Path) -> None:
     reader = LogReader(log, cache_folder=tmp_path / "c")
     rows = {row.name: row for row in reader.groups().rows}
     assert set(rows) == {"old_run", "古い群"}
-    assert (rows["old_run"].value, rows["old_run"].states) == (0.95, {"earlier": 1})
-    assert reader.leaderboard("古い群").table["state"].tolist() == ["earlier"]
-    assert reader.leaderboard("single").table["auc"].tolist() == [0.95]
+    assert (rows["old_run"].metric, rows["old_run"].value, rows["old_run"].states) == ("auc", 1.0, {"earlier": 1})
+    assert reader.leaderboard("古い群").table[["state", "auc"]].to_numpy().tolist() == [["earlier", 1.0]]
+    assert reader.leaderboard("single").table[["auc", "earlier_program_auc"]].to_numpy().tolist() == [[1.0, 0.95]]
     view = reader.run("single", "old_run")
     assert view.status == ("正解率 1.0",)
     assert view.earlier is not None
     table = reader.predictions("single", "old_run")
     assert [table.labels[code] for code in table.predicted] == ["猫", "犬"]
-    assert "largest probability" in " ".join(table.notes)
+    assert table.notes == (
+        "The decisions of this set were not written down; here each is made by the largest probability.",
+    )
     assert reader.image_path("single", "old_run", "test", 0) == tmp_path / "絵" / "一.png"
     assert files_of(log) == before
 

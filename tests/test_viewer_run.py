@@ -332,7 +332,8 @@ def test_a_run_of_the_earlier_program_shows_what_its_files_give(opened):
     page = opened(EARLIER, locale="ja-JP")
     text = page.inner_text("#page")
     assert "旧プログラムによる実行です" in text
-    assert "評価指標がありません" in text
+    assert "以下の数値と信頼区間は、保存された予測から計算したものです。" in text
+    assert page.locator("[data-metric=auc]").first.is_visible()
     assert page.locator(".run-cell").count() == 4
     page.click("#run-facts-status button")
     page.wait_for_selector("#run-status:has-text('正解率 1.0')")

@@ -84,7 +84,8 @@ def leaderboard(
     from model_aggregation.results.leaderboard import write_leaderboard
     from model_aggregation.results.leaderboard_text import leaderboard_parts
 
-    table = make(log_folder, group, members=members)
+    with reporter_for_console().working() as reporter:
+        table = make(log_folder, group, members=members, count=reporter.count)
     for part in leaderboard_parts(table, width=Console().width):
         say(part)
     for form, path in (("csv", csv), ("xlsx", xlsx), ("json", json)):
@@ -178,14 +179,18 @@ def external_test(
 def index(log_folder: Path = Path("log"), /) -> int:
     """Rebuild the database of a log folder from its run folders.
 
+    The predictions of runs of the earlier program are evaluated: their AUC with its interval is kept in the database.
+
     Parameters
     ----------
     log_folder
         Folder that holds all results.
     """
-    from model_aggregation.results.index import Index
+    from model_aggregation.results.earlier_evaluation import rebuild_index
 
-    say(str(Index(log_folder).rebuild()))
+    with reporter_for_console().working() as reporter:
+        report = rebuild_index(log_folder, reporter.count)
+    say(str(report))
     return 0
 
 

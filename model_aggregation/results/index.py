@@ -7,7 +7,7 @@ operation: one that is damaged is moved aside and made anew, which is logged as 
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +19,7 @@ from filelock import FileLock
 
 from model_aggregation.errors import ResultsError, listed
 from model_aggregation.results import earlier_results
+from model_aggregation.results.earlier_runs import earlier_run_folders
 from model_aggregation.results.index_schema import (
     METRIC_COLUMNS,
     RUN_COLUMNS,
@@ -27,11 +28,12 @@ from model_aggregation.results.index_schema import (
     Part,
     create_tables,
     create_views,
+    is_taken,
     kind_of,
     next_id,
 )
 from model_aggregation.results.locks import LOCKS, is_locked
-from model_aggregation.results.records import RunRecord, earlier_run_folders, log_folder_text, read_record, run_folders
+from model_aggregation.results.records import RunRecord, log_folder_text, read_record, run_folders
 from model_aggregation.results.run_folder import RunFolder
 
 INDEX_NAME = "analyze_record.db"
@@ -44,13 +46,19 @@ _LOOKED_OVER: set[Path] = set()  # by this process
 
 @dataclass(frozen=True)
 class RebuildReport:
-    """What a rebuild found: counts, files that could not be read, and where a damaged index was moved."""
+    """What a rebuild found: counts, files that could not be read, and where a damaged index was moved.
+
+    Of the results of the earlier program ``earlier_evaluated`` runs were evaluated from their predictions,
+    ``earlier_without`` says why others were not.
+    """
 
     runs: int
     earlier_rows: int
     problems: tuple[str, ...] = ()
     moved_aside: Path | None = None
     earlier_folders: tuple[str, ...] = ()
+    earlier_evaluated: int = 0
+    earlier_without: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [f"The index holds {self.runs} runs and {self.earlier_rows} results of the earlier program."]
@@ -59,6 +67,12 @@ class RebuildReport:
         lines += listed(self.problems)
         if self.earlier_folders:
             lines += ["Run folders of the earlier program:", *listed(self.earlier_folders)]
+        if self.earlier_evaluated:
+            lines.append(
+                f"AUC and intervals of {self.earlier_evaluated} of its runs were computed from their predictions."
+            )
+        if self.earlier_without:
+            lines += ["Runs of the earlier program without AUC and intervals:", *listed(self.earlier_without)]
         return "\n".join(lines)
 
 
@@ -70,6 +84,9 @@ class Index:
     log_folder
         The folder that holds all results; the database lies in it.
     """
+
+    earlier_seconds: float | None = None
+    """After so long no more predictions of earlier runs are evaluated at a time; None: all are."""
 
     def __init__(self, log_folder: Path) -> None:
         self.log_folder = Path(log_folder)
@@ -178,6 +195,19 @@ class Index:
         """Return the results that the earlier program wrote, in its columns."""
         return self._select("earlier_test_result", TEST_RESULT_COLUMNS, group_name=group_name)
 
+    def earlier_evaluations(self, group_name: str) -> dict[str, tuple[str, str]]:
+        """Return stamp and content of what the predictions of a group's earlier runs give, by run."""
+        query = "SELECT run_name, stamp, content FROM earlier_evaluations WHERE group_name = ?"
+        with self._reading() as connection:
+            rows = connection.execute(query, (group_name,)).fetchall()
+        return {run: (stamp, content) for run, stamp, content in rows}
+
+    def keep_earlier_evaluations(self, group_name: str, found: Mapping[str, tuple[str, str]]) -> None:
+        """Keep stamp and content of what the predictions of a group's earlier runs give, by run."""
+        rows = [(group_name, run, *values) for run, values in found.items()]
+        with self._writing() as connection:
+            connection.executemany("INSERT OR REPLACE INTO earlier_evaluations VALUES (?, ?, ?, ?)", rows)
+
     def test_results(self) -> pd.DataFrame:
         """Return the view ``test_result`` as clients of the earlier program see it."""
         return self._select("test_result", TEST_RESULT_COLUMNS)
@@ -257,6 +287,7 @@ class Index:
 
     def _build(self, connection: sqlite3.Connection) -> list[RunRecord]:
         """Fill the index from what lies in the log folder; earlier rows first, to keep their ids."""
+        ids = _ids_of_runs(connection)
         create_tables(connection)
         evaluations = connection.execute("SELECT * FROM test_evaluations").fetchall()
         for table in ("runs", "metrics", "test_evaluations"):  # an older version made them in another form
@@ -269,8 +300,8 @@ class Index:
         create_views(connection)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         records = [read_record(folder, self.log_folder) for folder in run_folders(self.log_folder)]
-        for record in sorted(records, key=lambda record: str(record.row["finished"] or "~")):
-            _put(connection, record)
+        for record in sorted(records, key=lambda record: (_key_of(record) not in ids, record.row["finished"] or "~")):
+            _put(connection, record, ids.get(_key_of(record)))
         return records
 
     @contextmanager
@@ -329,11 +360,25 @@ def _is_built(connection: sqlite3.Connection) -> bool:
     return bool(version == SCHEMA_VERSION and kind_of(connection, "test_result") == "view")
 
 
-def _put(connection: sqlite3.Connection, record: RunRecord) -> None:
-    """Insert or replace a run and its metrics; a run keeps its id."""
-    row = record.row
-    key = (row["group_name"], row["run_name"])
+def _key_of(record: RunRecord) -> tuple[str, str]:
+    return record.row["group_name"], record.row["run_name"]
+
+
+def _ids_of_runs(connection: sqlite3.Connection) -> dict[tuple[str, str], int]:
+    """Return the ids that runs have in an index of any form, by group and run."""
+    if kind_of(connection, "runs") != "table":
+        return {}
+    return {
+        (group, run): number for group, run, number in connection.execute("SELECT group_name, run_name, id FROM runs")
+    }
+
+
+def _put(connection: sqlite3.Connection, record: RunRecord, usual_id: int | None = None) -> None:
+    """Insert or replace a run and its metrics; a run keeps its id, and gets the usual one where that is free."""
+    row, key = record.row, _key_of(record)
     known = connection.execute("SELECT id FROM runs WHERE group_name = ? AND run_name = ?", key).fetchone()
+    if known is None and usual_id is not None and not is_taken(connection, usual_id):
+        known = (usual_id,)
     values = {**row, "id": known[0] if known else next_id(connection)}
     connection.execute("DELETE FROM runs WHERE group_name = ? AND run_name = ?", key)
     connection.execute("DELETE FROM metrics WHERE group_name = ? AND run_name = ?", key)

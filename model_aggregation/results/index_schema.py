@@ -3,7 +3,7 @@
 import sqlite3
 from dataclasses import dataclass
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 TEST_RESULT_COLUMNS = (
     "id", "run_name", "group_name", "datetime", "accuracy", "sensitivity", "specificity", "precision", "f1",
@@ -79,7 +79,8 @@ def create_tables(connection: sqlite3.Connection) -> None:
     """Make the program's own tables where they are missing.
 
     ``test_evaluations.trained`` tells the weights of a run from those it had before: the time it finished, or for
-    an external set the hash of the weights.
+    an external set the hash of the weights. ``earlier_evaluations`` keeps what the predictions of runs of the earlier
+    program give (``content`` is JSON), and ``stamp`` what changes with their files.
     """
     runs = ", ".join(f"{name} {kind}" for name, kind in RUN_COLUMNS.items())
     statements = (
@@ -93,6 +94,9 @@ def create_tables(connection: sqlite3.Connection) -> None:
             test_fingerprint TEXT NOT NULL, group_name TEXT NOT NULL, run_name TEXT NOT NULL,
             trained TEXT NOT NULL,
             PRIMARY KEY (test_fingerprint, group_name, run_name, trained))""",
+        """CREATE TABLE IF NOT EXISTS earlier_evaluations (
+            group_name TEXT NOT NULL, run_name TEXT NOT NULL, stamp TEXT NOT NULL, content TEXT NOT NULL,
+            PRIMARY KEY (group_name, run_name))""",
         "CREATE TABLE IF NOT EXISTS notes (key TEXT PRIMARY KEY, value TEXT NOT NULL)",
     )
     for statement in statements:
@@ -137,6 +141,12 @@ def next_id(connection: sqlite3.Connection) -> int:
     return int(connection.execute(f"SELECT {_NEXT_ID}").fetchone()[0])
 
 
+def is_taken(connection: sqlite3.Connection, number: int) -> bool:
+    """Tell whether a run or an earlier row has this id."""
+    query = "SELECT 1 FROM runs WHERE id = ? UNION ALL SELECT 1 FROM earlier_result WHERE CAST(id AS INTEGER) = ?"
+    return connection.execute(query, (number, number)).fetchone() is not None
+
+
 def kind_of(connection: sqlite3.Connection, name: str) -> str | None:
     """Return whether a name, in upper or lower case, stands for a ``table`` or a ``view``; None for neither."""
     found = connection.execute("SELECT type FROM sqlite_master WHERE name = ? COLLATE NOCASE", (name,)).fetchone()
@@ -153,8 +163,6 @@ def _earlier_value(name: str) -> str:
         return "CAST(id AS INTEGER) AS id"
     if name == "group_name":
         return "coalesce(group_name, 'single') AS group_name"
-    if name == "log_folder":
-        return r"replace(log_folder, '\', '/') AS log_folder"
     if name not in NUMBER_COLUMNS:
         return name
     # Text is a number only when it looks like one: a plain CAST would turn 'None' into 0.

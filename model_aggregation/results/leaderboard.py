@@ -1,9 +1,10 @@
 """The ranking of a group's models, failed runs too, as a table and as a file."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -11,9 +12,12 @@ from model_aggregation.config import nearest
 from model_aggregation.errors import ResultsError, SettingsError
 from model_aggregation.files import write_csv, write_json
 from model_aggregation.names import SINGLE
+from model_aggregation.results.earlier_evaluation import Count, EarlierEvaluation, earlier_evaluations
+from model_aggregation.results.earlier_runs import EarlierRun, earlier_runs
 from model_aggregation.results.index import Index
 from model_aggregation.results.index_schema import NUMBER_COLUMNS
 from model_aggregation.results.leaderboard_rows import (
+    EARLIER_AUC,
     ModelRuns,
     Numbers,
     Row,
@@ -38,7 +42,14 @@ LOWER_IS_BETTER = frozenset({"brier", "log_loss", "ece"})
 _WHOLE_NUMBERS = (*("rank", "rank_set_low", "rank_set_high", "n_test", "parameters", "seed", "seeds", "fold", "folds"),)
 
 
-def leaderboard(log_folder: Path | Index, group: str, *, members: bool = False) -> pd.DataFrame:
+def leaderboard(
+    log_folder: Path | Index,
+    group: str,
+    *,
+    members: bool = False,
+    earlier_folders: Sequence[EarlierRun] = (),
+    count: Count | None = None,
+) -> pd.DataFrame:
     """Return one row per model of a group, ranked by the primary metric on validation images.
 
     Test metrics stand in three columns each: ``auc``, and its 95 % interval ``auc_low``, ``auc_high``. Models with
@@ -54,6 +65,9 @@ def leaderboard(log_folder: Path | Index, group: str, *, members: bool = False) 
     ``rank_set_low`` and ``rank_set_high``, the simultaneous rank set on the test images, come from the report of the
     comparison and are empty when that is not about these results; of several seeds the first was compared.
 
+    A result of the earlier program is never ranked. Its ``auc`` is that of its predictions, empty without them; what
+    the earlier program called so, a sum of rectangles, stands in ``earlier_program_auc`` alone.
+
     ``attrs`` carries ``group``, ``primary_metric``, ``basis`` (``validation``, or ``test (exploratory)`` when no run
     has validation images), ``test_evaluations`` (how often these test images were evaluated, in all groups),
     ``labels`` (columns that are no independent result), ``warnings``, ``metrics`` (those with an interval),
@@ -65,6 +79,10 @@ def leaderboard(log_folder: Path | Index, group: str, *, members: bool = False) 
     members
         Show every run, also single seeds and folds, in a row of its own with ``seed``, ``fold``, ``folds`` and
         ``part_of``; none is ranked.
+    earlier_folders
+        Runs of the earlier program without a result in the index, to be shown too.
+    count
+        Told how far the evaluation of earlier runs is, which is done once.
 
     Raises
     ------
@@ -72,28 +90,24 @@ def leaderboard(log_folder: Path | Index, group: str, *, members: bool = False) 
         If there is no such group, or the index is damaged.
     """
     index = log_folder if isinstance(log_folder, Index) else Index(log_folder)
-    found = _read(index, group)
-    rows = [*_run_rows(found, members=members), *(earlier_row(row, found.shown) for row in found.earlier)]
+    found = _read(index, group, earlier_folders, count)
     sets = _rank_sets(index, group, found)
-    for row in rows:
-        name = row["run_name"]
-        low_and_high = sets.ranks.get(found.compared_runs.get(name, name), (None, None))
-        row["rank_set_low"], row["rank_set_high"] = low_and_high
-    table = pd.DataFrame(rows, columns=_columns(found, members=members))
+    table = pd.DataFrame(_rows(found, sets, members=members), columns=_columns(found, members=members))
     basis = _basis(table, found.primary)
     table = _sorted_members(table) if members else _ranked(table, found.primary, basis)
-    table.attrs = {
-        "group": group,
+    table.attrs = {"group": group, "basis": basis, "rank_sets": sets.sentence, **_about(index, found, basis)}
+    return table
+
+
+def _about(index: Index, found: "_Found", basis: str) -> dict[Any, Any]:
+    return {
         "primary_metric": found.primary,
-        "basis": basis,
         "test_evaluations": _count_evaluations(index, found),
         "labels": {f"{found.primary}_val": "used for choosing"} | ({"rank": "exploratory"} if basis == TEST else {}),
         "warnings": found.warnings,
         "metrics": found.shown,
-        "rank_sets": sets.sentence,
         "compared_runs": found.compared_runs,
     }
-    return table
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +117,7 @@ class _Found:
     models: list[ModelRuns]
     numbers: Mapping[str, Numbers]
     earlier: list[Row]
+    evaluations: Mapping[str, EarlierEvaluation]
     primary: str
     shown: list[str]
     warnings: list[str]
@@ -123,19 +138,23 @@ def _seed(run: Row) -> int:
     return int(run["seed"] or 0)
 
 
-def _read(index: Index, group: str) -> _Found:
+def _read(index: Index, group: str, earlier_folders: Sequence[EarlierRun], count: Count | None) -> _Found:
     table, earlier = index.runs(group), index.earlier_rows(group)
-    if table.empty and earlier.empty:
+    if table.empty and earlier.empty and not earlier_folders:
         names = [*index.runs()["group_name"], *index.earlier_rows()["group_name"]]
         raise ResultsError(f"There is no group '{group}' in {index.log_folder}; {nearest(group, sorted(set(names)))}")
     numbers = numbers_by_run(index.metrics(group, class_name=""))
     runs, old = [_whole(row) for row in plain_records(table)], plain_records(earlier)
+    earlier_ones = [*earlier_runs(index.log_folder, old), *earlier_folders]
+    evaluations = earlier_evaluations(index, group, earlier_ones, count)
+    old += [{"run_name": run.name} for run in earlier_folders]
     warnings: list[str] = []
-    many = _has_many_classes(runs, old)
+    many = _has_many_classes(runs, old, evaluations)
     primary = _primary_metric(runs, warnings, many=many)
     if any(run["cutoff_source"] == "test" for run in runs):
         warnings.append("cutoffs were chosen on the test images: what depends on them is exploratory")
-    return _Found(model_runs(runs), numbers, old, primary, _shown_metrics(numbers, primary, many=many), warnings)
+    shown = _shown_metrics(numbers, primary, many=many)
+    return _Found(model_runs(runs), numbers, old, evaluations, primary, shown, warnings)
 
 
 def _whole(run: Row) -> Row:
@@ -144,11 +163,25 @@ def _whole(run: Row) -> Row:
     return {**run, **{name: None if run[name] is None else int(run[name]) for name in whole}}
 
 
+def _rows(found: _Found, sets: StoredRankSets, *, members: bool) -> list[Row]:
+    rows = [*_run_rows(found, members=members), *_earlier_rows(found)]
+    for row in rows:
+        name = row["run_name"]
+        row["rank_set_low"], row["rank_set_high"] = sets.ranks.get(found.compared_runs.get(name, name), (None, None))
+    return rows
+
+
 def _run_rows(found: _Found, *, members: bool) -> list[Row]:
     if not members:
         return [model_row(model, found.numbers, found.primary, found.shown) for model in found.models]
     runs = [run for model in found.models for run in (*model.trained, *model.pooled)]
     return [run_row(run, found.numbers.get(run["run_name"], {}), found.primary, found.shown) for run in runs]
+
+
+def _earlier_rows(found: _Found) -> Iterator[Row]:
+    for row in found.earlier:
+        evaluation = found.evaluations[str(row["run_name"])]
+        yield earlier_row(row, found.shown, evaluation.metrics, evaluation.reason)
 
 
 def _rank_sets(index: Index, group: str, found: _Found) -> StoredRankSets:
@@ -172,12 +205,16 @@ def _rank_sets(index: Index, group: str, found: _Found) -> StoredRankSets:
     return sets
 
 
-def _has_many_classes(runs: Sequence[Row], earlier: Sequence[Row]) -> bool:
+def _has_many_classes(
+    runs: Sequence[Row], earlier: Sequence[Row], evaluations: Mapping[str, EarlierEvaluation]
+) -> bool:
     """Tell whether there are three classes or more; the earlier program then wrote the accuracy alone."""
     numbers = [run["number_of_classes"] for run in runs if run["number_of_classes"] is not None]
+    known = {name for row in earlier for name in NUMBER_COLUMNS if row.get(name) is not None}
+    if not numbers and not known:
+        numbers = [len(found.classes) for found in evaluations.values()]
     if numbers:
         return max(numbers) > 2
-    known = {name for row in earlier for name in NUMBER_COLUMNS if row[name] is not None}
     return known == {"accuracy"}
 
 
@@ -219,6 +256,7 @@ def _columns(found: _Found, *, members: bool) -> list[str]:
     if not members:
         endings += ["_sd"] * averaged + ["_fold_mean", "_fold_sd"] * pooled
     numbers = [f"{name}{ending}" for name in found.shown for ending in endings]
+    numbers += [EARLIER_AUC] * any(row.get("auc") is not None for row in found.earlier)
     return [
         *("rank", "rank_basis", "model", "state"),
         *(*places, f"{found.primary}_val", *numbers, "rank_set_low", "rank_set_high"),

@@ -21,6 +21,14 @@ Numbers = Mapping[tuple[str, str], Mapping[str, Any]]
 _UNFINISHED = ("running", "failed", "interrupted", "stopped", "planned")
 """The state of several runs is the first of these that one of them has."""
 
+EARLIER_AUC = "earlier_program_auc"
+"""The column of what the earlier program called AUC: a sum of rectangles, never ranked and never shown as an AUC."""
+
+EARLIER = "result of the earlier program: not ranked, no validation values"
+EARLIER_CUTOFF = "its cutoff was chosen on the test images, so its decisions are exploratory"
+EARLIER_FOLDER = "run folder of the earlier program without a result in the index"
+_ROUNDING = 1e-6
+
 _FACTS = ("state", "reason", "seed", "fold", "folds", "part_of", "cutoff_source")
 _EFFORT = ("train_seconds", "test_images_per_second", "parameters")
 
@@ -212,16 +220,47 @@ def _test_numbers(run: Row, numbers: Numbers, shown: Sequence[str], reasons: lis
     return row
 
 
-def earlier_row(row: Row, shown: Sequence[str]) -> Row:
-    """Return the row of a result of the earlier program."""
-    values = {**row, "balanced_accuracy": row["blanced_accuracy"]}
-    return {
+def earlier_row(run: Row, shown: Sequence[str], metrics: Mapping[str, Any], reason: str | None) -> Row:
+    """Return the row of a result of the earlier program.
+
+    Its AUC is that of its predictions, and never what the earlier program called so. A number that its predictions
+    give too has their interval; one that they do not give stays as it was reported.
+
+    Parameters
+    ----------
+    run
+        Its row of the database; without numbers where it has none.
+    metrics
+        What its predictions give, as one set of ``metrics.json``; empty with the ``reason`` why.
+    """
+    reported = {**run, "balanced_accuracy": run.get("blanced_accuracy"), "auc": None}
+    cutoff, reported_auc = run.get("cutoff"), run.get("auc")
+    row: Row = {
         "state": "earlier",
-        "run_name": row["run_name"],
-        "cutoff": row["cutoff"],
-        "reason": "result of the earlier program: no validation values, no intervals",
-        **{name: values.get(name) for name in shown},
+        "run_name": run["run_name"],
+        "cutoff": cutoff,
+        "cutoff_source": None if cutoff is None else "test",
+        "n_test": metrics.get("n"),
+        EARLIER_AUC: reported_auc,
     }
+    reasons = [EARLIER if "id" in run else EARLIER_FOLDER]
+    differing = False
+    for name in shown:
+        entry, stored = metrics.get(name) or {}, reported.get(name)
+        value = entry.get("value")
+        if stored is None or (value is not None and abs(value - stored) <= _ROUNDING):
+            row |= {name: value, f"{name}_low": entry.get("low"), f"{name}_high": entry.get("high")}
+        else:
+            row[name] = stored
+            differing |= value is not None
+    if cutoff is not None:
+        reasons.append(EARLIER_CUTOFF)
+    if reported_auc is not None:
+        reasons.append(f"AUC as the earlier program reported it: {reported_auc:.3f}, a sum of rectangles")
+    if differing:
+        reasons.append("numbers without an interval are not what its predictions give at its cutoff")
+    row["reason"] = "; ".join([*reasons, *([reason] if reason else [])])
+    return row
 
 
 def plain_records(table: pd.DataFrame) -> list[Row]:

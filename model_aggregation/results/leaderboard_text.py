@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from model_aggregation.results.leaderboard import TEST, VALIDATION
-from model_aggregation.results.leaderboard_rows import Row, plain_records
+from model_aggregation.results.leaderboard_rows import EARLIER, EARLIER_AUC, EARLIER_CUTOFF, Row, plain_records
 
 
 def leaderboard_parts(table: pd.DataFrame, *, width: int = 100) -> Iterator[RenderableType]:
@@ -69,11 +69,18 @@ def leaderboard_text(table: pd.DataFrame, *, width: int = 100) -> Table:
         cells = [_cell(row, key) for key in metrics] + [_rank_set(row)] * with_sets
         title = "\n".join(filter(None, [name, _repetitions(row)]))
         view.add_row(*map(Text, (rank, title, _number(row[f"{primary}_val"]), *cells)))
-        said = [word for word in (row["state"], row["reason"]) if word and word != "finished"]
+        said = [word for word in (row["state"], _own_reason(row)) if word and word != "finished"]
         notes += [f"{name.replace(chr(10), ' ')}: {': '.join(said)}"] if said else []
     view.caption = Text("\n".join([_caption(table), *notes]))
     view.caption_justify = "left"
     return view
+
+
+def _own_reason(row: Row) -> str | None:
+    """Return the reason without what the caption says of all results of the earlier program."""
+    if row["state"] != "earlier":
+        return row["reason"]
+    return "; ".join(part for part in row["reason"].split("; ") if part not in (EARLIER, EARLIER_CUTOFF))
 
 
 def _terminal_metrics(table: pd.DataFrame, count: int) -> list[str]:
@@ -110,7 +117,7 @@ def _number(value: float | None) -> str:
 def _cell(row: Row, metric: str) -> str:
     """Return the value; below it its interval, or its deviation over seeds; below that the mean over folds."""
     low, high, deviation = row[f"{metric}_low"], row[f"{metric}_high"], row.get(f"{metric}_sd")
-    lines = [_number(row[metric])]
+    lines = [_number(row[metric]) + (" *" if _is_marked(row, metric) else "")]
     if low is not None and high is not None:
         lines.append(f"({low:.3f}–{high:.3f})")
     if deviation is not None:
@@ -120,10 +127,17 @@ def _cell(row: Row, metric: str) -> str:
     return "\n".join(lines)
 
 
+def _is_marked(row: Row, metric: str) -> bool:
+    """Tell whether there is only what the earlier program called AUC."""
+    return metric == "auc" and row["auc"] is None and row.get(EARLIER_AUC) is not None
+
+
 def _caption(table: pd.DataFrame) -> str:
     primary, basis = _words(table.attrs["primary_metric"]), table.attrs["basis"]
     if table["rank"].isna().all() and "part_of" in table:
         lines = ["Every run, also single seeds and folds; not ranked. Validation numbers were used for choosing."]
+    elif table["rank"].isna().all():
+        lines = ["Nothing is ranked: no finished run has values to rank by. The numbers are from test images."]
     elif basis == VALIDATION:
         lines = [f"Ranked by {primary} on validation images (used for choosing); the other numbers are from test."]
     else:
@@ -133,6 +147,10 @@ def _caption(table: pd.DataFrame) -> str:
         lines.append("±: standard deviation over seeds, or over folds; it is no interval.")
     if table.attrs["rank_sets"] is not None:
         lines.append(f"{table.attrs['rank_sets'][:1].upper()}{table.attrs['rank_sets'][1:]}.")
+    if (table["state"] == "earlier").any():
+        lines.append("Results of the earlier program are not ranked, and what depends on their cutoffs is exploratory.")
+    if "auc" in table.attrs["metrics"] and any(_is_marked(row, "auc") for row in plain_records(table)):
+        lines.append("* No AUC without readable predictions: the earlier program's number is a sum of rectangles.")
     count = table.attrs["test_evaluations"]
     if count is not None:
         lines.append(f"These test images have been evaluated {count} time{'s' if count != 1 else ''} so far.")

@@ -1,7 +1,7 @@
 """What the index holds of one run folder: a row and its metrics, read from the files; missing is NULL."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,58 +35,15 @@ class RunRecord:
 
 def run_folders(log_folder: Path) -> Iterator[RunFolder]:
     """Return the run folders of a log folder, those of groups too, in the order of their names."""
-    for child in _folders(log_folder):
+    for child in folders_in(log_folder):
         if RunFolder(child).exists:
             yield RunFolder(child)
         else:
-            yield from (RunFolder(path) for path in _folders(child) if RunFolder(path).exists)
+            yield from (RunFolder(path) for path in folders_in(child) if RunFolder(path).exists)
 
 
-_EARLIER_ENDINGS = (
-    "_test.csv",
-    "_val.csv",
-    "_test_roc.png",
-    "_test_p.csv",
-    "_test_roc.csv",
-    "_test_cm.xlsx",
-    "_test_bc_cm.xlsx",
-    "_status.txt",
-    ".yaml",
-)
-_EARLIER_FILES = ("*_model_weight.pth", "*_model_all.pth", "*_architecture.txt", "models/*.pth")
-
-
-def earlier_run_folders(log_folder: Path, places: Iterable[tuple[str | None, str, str | None]] = ()) -> list[str]:
-    """Return the run folders that the earlier program left, relative to the log folder, with ``/``.
-
-    Parameters
-    ----------
-    places
-        Folder (as the earlier program wrote it), group and run of each of its results; there need not be files.
-    """
-    found = {folder for folder in _not_ours(log_folder) if is_earlier_run(folder)}
-    for text, group_name, run_name in places:
-        group_folder = log_folder if group_name == SINGLE else log_folder / group_name
-        candidates = [folder / run_name for folder in (log_folder.parent / (text or ""), group_folder) if run_name]
-        found |= {path for path in candidates if path.is_dir() and path.is_relative_to(log_folder)}
-    return [path.relative_to(log_folder).as_posix() for path in sorted(found) if not RunFolder(path).exists]
-
-
-def _not_ours(log_folder: Path) -> Iterator[Path]:
-    for child in _folders(log_folder):
-        if not RunFolder(child).exists:
-            yield child
-            yield from _folders(child)
-
-
-def is_earlier_run(folder: Path) -> bool:
-    """Tell whether a folder that is no run of ours holds files of the earlier program."""
-    return any((folder / f"{folder.name}{ending}").is_file() for ending in _EARLIER_ENDINGS) or any(
-        next(folder.glob(pattern), None) is not None for pattern in _EARLIER_FILES
-    )
-
-
-def _folders(path: Path) -> list[Path]:
+def folders_in(path: Path) -> list[Path]:
+    """Return the folders in a folder by name, without hidden ones."""
     return sorted(child for child in path.iterdir() if child.is_dir() and not child.name.startswith("."))
 
 
@@ -199,9 +156,21 @@ def _numbers(content: Any) -> Iterator[tuple[Any, ...]]:
         if isinstance(entry, Mapping) and "value" in entry:
             interval = entry.get("interval") or entry  # the cutoff keeps its interval in an object of its own
             low, high = _number(interval.get("low")), _number(interval.get("high"))
-            value, n = _number(entry["value"]), _number(entry.get("n"))
+            value, n = _number(entry["value"] if name != "cutoff" else cutoff_value(entry)), _number(entry.get("n"))
             method = entry.get("method", entry.get("source"))
             yield name, value, low, high, _cell(method), n, _cell(entry.get("reason"))
+
+
+def cutoff_value(cutoff: Mapping[str, Any]) -> float | None:
+    """Return the cutoff of an entry of ``metrics.json``; of pooled folds the one that all of them have, if they do.
+
+    >>> [cutoff_value({"value": None, "folds": [{"value": 0.5}, {"value": other}]}) for other in (0.5, 0.6)]
+    [0.5, None]
+    """
+    folds = cutoff.get("folds")
+    values = {fold.get("value") for fold in folds} if isinstance(folds, list) else set()
+    value = values.pop() if cutoff.get("value") is None and len(values) == 1 else cutoff.get("value")
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _number(value: Any) -> int | float | None:

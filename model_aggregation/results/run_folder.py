@@ -36,9 +36,19 @@ class RunFolder(RunPaths):
 
     @property
     def exists(self) -> bool:
-        """Whether this program has written a run here (folders of the earlier program do not count)."""
-        marks = (self.environment_json, self.metrics_json, self.error_txt)
-        return any(mark.is_file() for mark in marks)
+        """Whether this program has written a run here; a failed run of the earlier program counts too.
+
+        Its results do not, nor an error that it left beside them.
+        """
+        if self.environment_json.is_file() or self.metrics_json.is_file():
+            return True
+        predicted = (self.predictions_csv("test"), self.predicted_labels_csv("test"))
+        if not self.error_txt.is_file() or not any(path.is_file() for path in predicted):
+            return self.error_txt.is_file()
+        try:
+            return not is_traceback(self.read_error())
+        except ResultsError:
+            return True
 
     @property
     def finished(self) -> bool:
@@ -213,12 +223,34 @@ class RunFolder(RunPaths):
 
     def failure_reason(self) -> str | None:
         """Return why the run failed, in one line with its first findings, or None when it did not."""
-        if not self.failed:
-            return None
-        lines = self.read_error().partition("\n\n")[0].splitlines()
-        others = [number for number, line in enumerate(lines) if line.startswith("  - ")][_FINDINGS_IN_A_LINE:]
-        words = [line.strip() for number, line in enumerate(lines) if number not in others]
-        return " ".join([*words, *([f"… and {len(others)} more in error.txt"] if others else [])])
+        return reason_line(self.read_error()) if self.failed else None
+
+
+def is_traceback(error: str) -> bool:
+    """Tell whether the text of ``error.txt`` is a traceback and nothing else, as the earlier program wrote it."""
+    return error.lstrip().startswith("Traceback (most recent call last):")
+
+
+def reason_line(error: str) -> str:
+    """Return what the text of ``error.txt`` says, in one line: the reason, or of a mere traceback its exception."""
+    if is_traceback(error):
+        return exception_line(error)
+    lines = error.partition("\n\n")[0].splitlines()
+    others = [number for number, line in enumerate(lines) if line.startswith("  - ")][_FINDINGS_IN_A_LINE:]
+    words = [line.strip() for number, line in enumerate(lines) if number not in others]
+    return " ".join([*words, *([f"… and {len(others)} more in error.txt"] if others else [])])
+
+
+def exception_line(text: str) -> str:
+    """Return the exception that a traceback ends with, in one line; of chained ones the last.
+
+    >>> exception_line("Traceback:\\n  File 'a.py', line 1\\n    f()\\nKeyError: 'x'\\nand more")
+    "KeyError: 'x'"
+    """
+    lines = [line for line in text.splitlines() if line.strip()]
+    frames = [place for place, line in enumerate(lines) if line.startswith("  File ")]
+    after = lines[frames[-1] :] if frames else lines[-1:]
+    return next((line for line in after if not line.startswith(" ")), lines[-1] if lines else "").strip()
 
 
 def _read_object(path: Path) -> dict[str, Any]:

@@ -57,7 +57,10 @@ class Groups(BaseModel):
 
 
 class Runs(BaseModel):
-    """The leaderboard of a group: a row per run, best first."""
+    """The leaderboard of a group: a row per run, best first.
+
+    ``earlier_program_auc`` is what the earlier program called AUC, a sum of rectangles; ``auc`` never is.
+    """
 
     group: str
     primary_metric: str
@@ -68,7 +71,11 @@ class Runs(BaseModel):
 
 
 class Run(BaseModel):
-    """What a run is; its numbers are under ``metrics``."""
+    """What a run is; its numbers are under ``metrics``.
+
+    ``reported_by_earlier_program`` is its row of the earlier program's database: ``auc`` in it is a sum of rectangles
+    over fixed cutoffs and no AUC.
+    """
 
     group: str
     run: str
@@ -81,6 +88,7 @@ class Run(BaseModel):
     sets: list[str]
     settings: dict[str, Any]
     environment: dict[str, Any]
+    reported_by_earlier_program: dict[str, Any] | None
     files: list[str]
     notes: list[str]
 
@@ -178,11 +186,13 @@ def _add_lists(routes: APIRouter, reader: LogReader) -> None:
             group=view.group, run=view.name, model=view.model, state=view.state, reason=view.reason,
             classes=list(view.classes), positive=view.positive, cutoff=view.cutoff, sets=list(view.sets),
             settings=_plain(dict(view.settings)), environment=_plain(dict(view.environment)),
+            reported_by_earlier_program=None if view.earlier is None else _plain(dict(view.earlier)),
             files=[file.name for file in view.files], notes=list(view.notes),
         )  # fmt: skip
 
     @routes.get("/groups/{group}/runs/{run}/metrics", summary="metrics.json of a run, by set")
     def metrics(group: Name, run: Name) -> dict[str, Any]:
+        """Of a run of the earlier program: what its predictions give, in the same form."""
         return dict(_asked(lambda: reader.run(group, run)).metrics)
 
 

@@ -5,6 +5,13 @@
 
   // Functions that columns and events of a table name.
   window.dashAgGridFunctions = Object.assign({}, window.dashAgGridFunctions, {
+    // A row without a rank stands below those with one, whichever way the ranks are sorted.
+    maggRankOrder: (first, second, _first, _second, descending) => {
+      if (first == null || second == null) {
+        return first == null && second == null ? 0 : (first == null) === !descending ? 1 : -1;
+      }
+      return first - second;
+    },
     maggText: (params) => params.data?.[`${params.colDef.field}_text`] ?? (params.value == null ? "–" : String(params.value)),
     // Where columns that stay in place would leave no room for the others (a phone), none stays.
     maggUnpinned: (params) => params.api.getAllDisplayedColumns().filter((column) => column.isPinned()),

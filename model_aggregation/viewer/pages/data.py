@@ -8,7 +8,7 @@ from model_aggregation.viewer.addresses import Address, image_link
 from model_aggregation.viewer.context import Context
 from model_aggregation.viewer.keeping import keep_in_address
 from model_aggregation.viewer.pages.data_tables import findings_list, folds_table, split_name, split_table
-from model_aggregation.viewer.parts import guarded, notes_of
+from model_aggregation.viewer.parts import guarded, note, notes_of
 from model_aggregation.viewer.reading import ALL_IMAGES, DataView, SampleImage
 
 SAMPLES_PER_CLASS = 8
@@ -21,7 +21,8 @@ def layout(context: Context, address: Address) -> Component:
     view = _view(context, address.group, address.run)
     heading = dmc.Title(context.say("data.heading"), order=1, size="h3")
     if view.run is None:
-        return dmc.Stack([heading, *notes_of(context, view.notes)])
+        kept_none = [] if view.notes else [note(context.say("data.none"), context.say("data.earlier"), kind="hint")]
+        return dmc.Stack([heading, *notes_of(context, view.notes), *kept_none])
     facts = [
         context.say("data.about", images=f"{_images(view):,}", classes=len(view.counts), run=view.run),
         *([context.say("data.unreadable", count=f"{view.unreadable:,}")] if view.unreadable else []),

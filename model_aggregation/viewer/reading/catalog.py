@@ -4,14 +4,15 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
 from model_aggregation.config import nearest
 from model_aggregation.errors import ResultsError
 from model_aggregation.names import SINGLE
-from model_aggregation.results.records import is_earlier_run
+from model_aggregation.results.earlier_runs import EarlierRun, earlier_runs, is_earlier_run
+from model_aggregation.results.leaderboard_rows import Row, plain_records
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.viewer.reading.log_index import LogIndex, ReadIndex
 from model_aggregation.viewer.reading.memory import Memory, Stamp, stamp_of
@@ -37,6 +38,11 @@ class Entry:
     def run_folder(self) -> RunFolder:
         """The folder with its files, one that does not exist where there is none; a name alone leads nowhere."""
         return RunFolder(self.folder or _NOWHERE)
+
+    @property
+    def earlier(self) -> EarlierRun | None:
+        """The run as one of the earlier program; None for ours."""
+        return EarlierRun(self.group, self.run, self.folder, self.row) if self.origin == "earlier" else None
 
 
 @dataclass(frozen=True)
@@ -86,10 +92,9 @@ class Catalog:
         (rows, earlier), notes = self._index.ask(_rows)
         folders = self._folders()
         found = {key: Entry(*key, folders.get(key), "index") for key in rows}
-        for row in earlier:
-            key = (str(row["group_name"] or SINGLE), str(row["run_name"]))
-            folder = folders.get(key) or self._earlier_folder(*key, text=row["log_folder"])
-            found.setdefault(key, Entry(*key, folder, "earlier", row))
+        for group, rows_of_group in earlier.items():
+            for run in earlier_runs(self.log_folder, rows_of_group):
+                found.setdefault((group, run.name), Entry(group, run.name, run.folder, "earlier", run.row))
         for entry in self._on_disk({key: path for key, path in folders.items() if key not in found}):
             found[entry.group, entry.run] = entry
         unknown = [entry.run for entry in found.values() if entry.origin == "folder"]
@@ -112,13 +117,6 @@ class Catalog:
             origin = _origin_of(path)
             if origin is not None:
                 yield Entry(group, run, path, origin)
-
-    def _earlier_folder(self, group: str, run: str, *, text: str | None) -> Path | None:
-        """Return the folder that the earlier program wrote down, if it lies inside the log folder."""
-        if not (is_plain_name(run) and is_plain_name(group) and text):
-            return None
-        path = self.log_folder.parent / text / run
-        return path if path.is_dir() and self.holds(path) else None
 
     def holds(self, path: Path) -> bool:
         """Tell whether a path, all links followed, lies inside the log folder."""
@@ -149,15 +147,10 @@ def _origin_of(path: Path) -> Origin | None:
     return "earlier" if is_earlier_run(path) else None
 
 
-def is_plain_name(name: str) -> bool:
-    """Tell whether a name leads nowhere but into the folder it is looked up in, on every system.
-
-    >>> [is_plain_name(name) for name in ("metrics.json", "..", "a/b", "C:x", "")]
-    [True, False, False, False, False]
-    """
-    return name not in ("", ".", "..") and "\0" not in name and PureWindowsPath(name).name == name
-
-
-def _rows(index: ReadIndex) -> tuple[list[tuple[str, str]], list[dict[str, Any]]]:
+def _rows(index: ReadIndex) -> tuple[list[tuple[str, str]], dict[str, list[Row]]]:
+    """Return group and run of our runs, and the rows of the earlier program by group."""
     rows = index.query("SELECT group_name, run_name FROM runs")
-    return [(group, run) for group, run in rows], index.earlier_rows().to_dict("records")  # type: ignore[return-value]
+    earlier: dict[str, list[Row]] = {}
+    for row in plain_records(index.earlier_rows()):
+        earlier.setdefault(str(row["group_name"]), []).append(row)
+    return [(group, run) for group, run in rows], earlier

@@ -111,7 +111,7 @@ def read_words(images: Path, paths: pa.Array) -> pa.Table:
     nothing = pa.array([""] * len(paths), type=pa.string())
     if not images.is_file():
         table = pa.table({"id": paths, "path": paths, "group": nothing})
-        return _with_facts(table, metadata=[], notes=[f"{images.name} is missing: groups and ids are not known."])
+        return _with_facts(table, metadata=[], notes=[])
     try:
         header, table = read_image_rows(images)
     except ResultsError as error:

@@ -58,7 +58,8 @@ def data_view(store: PredictionStore, group: str, entries: Sequence[Entry], samp
             folds=nothing if group == SINGLE else _folds(reading, place),
             notes=tuple(reading.notes),
         )
-    reading.notes.append("No run here has a table of its images (images.csv).")
+    if not entries or any(entry.origin != "earlier" for entry in entries):
+        reading.notes.append("No run here has a table of its images (images.csv).")
     return DataView(group, None, nothing, nothing, 0, (), nothing, nothing, nothing, tuple(reading.notes))
 
 

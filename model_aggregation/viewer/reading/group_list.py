@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from model_aggregation.names import SINGLE
+from model_aggregation.results.earlier_evaluation import EarlierEvaluation, earlier_evaluations
 from model_aggregation.results.leaderboard import LOWER_IS_BETTER, usual_metric
 from model_aggregation.results.leaderboard_rows import Numbers, Row, model_row, model_runs
 from model_aggregation.results.locks import is_locked
@@ -45,7 +46,7 @@ def group_rows(index: ReadIndex, entries: Entries) -> list[GroupRow]:
         if key not in known:
             others[entry.group].append(entry)
     found = [_single_row(row, numbers[SINGLE]) for row in runs.pop(SINGLE, [])]
-    found += [_earlier_single(entry) for entry in others.pop(SINGLE, [])]
+    found += _other_singles(index, others.pop(SINGLE, []))
     found += [
         _group_row(group, runs.get(group, []), others.get(group, []), numbers[group]) for group in {**runs, **others}
     ]
@@ -69,17 +70,23 @@ def _single_row(row: Row, numbers: Mapping[str, Numbers]) -> GroupRow:
     )  # fmt: skip
 
 
-def _earlier_single(entry: Entry) -> GroupRow:
-    row = entry.row or {}
-    metric = next((name for name in ("auc", "accuracy") if _is_number(row.get(name))), None)
+def _other_singles(index: ReadIndex, entries: Sequence[Entry]) -> list[GroupRow]:
+    """Return the rows of runs that the index holds no run of ours for, those of the earlier program evaluated."""
+    runs = [run for entry in entries if (run := entry.earlier) is not None]
+    evaluations = earlier_evaluations(index, SINGLE, runs)
+    return [_other_single(entry, evaluations.get(entry.run, EarlierEvaluation()).metrics) for entry in entries]
+
+
+def _other_single(entry: Entry, metrics: Mapping[str, Any]) -> GroupRow:
+    """Return its AUC, of three classes or more its accuracy; where neither is known the accuracy of the database."""
+    reported = (entry.row or {}).get("accuracy")
+    metric = next((name for name in ("auc", "accuracy") if name in metrics), None)
+    number = metrics[metric] if metric else {"value": reported}
     return GroupRow(
-        SINGLE, entry.run, "single", 1, {entry.origin: 1}, best_run=entry.run, metric=metric,
-        value=row[metric] if metric else None, changed=_changed([entry], []),
+        SINGLE, entry.run, "single", 1, {entry.origin: 1}, best_run=entry.run,
+        metric=metric or (None if reported is None else "accuracy"), value=number.get("value"), low=number.get("low"),
+        high=number.get("high"), changed=_changed([entry], []),
     )  # fmt: skip
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, float) and value == value  # noqa: PLR0124 - NaN is what a missing value became
 
 
 def _group_row(group: str, runs: Sequence[Row], others: Sequence[Entry], numbers: Mapping[str, Numbers]) -> GroupRow:

@@ -8,7 +8,7 @@ import shutil
 import sqlite3
 import tempfile
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Lock
@@ -17,9 +17,12 @@ from typing import Any, TypeVar
 from model_aggregation.errors import ResultsError
 from model_aggregation.results.index import EARLIER_CSV_NAME, INDEX_NAME, Index
 from model_aggregation.results.index_schema import SCHEMA_VERSION
+from model_aggregation.viewer.reading.earlier_cache import EarlierCache
 from model_aggregation.viewer.reading.memory import Memory, Stamp, stamp_of
 
 _BUSY_SECONDS = 0.5
+_EARLIER_SECONDS = 2.0
+"""Earlier runs that could not be evaluated within this time say so; looking again goes on with them."""
 
 Answer = TypeVar("Answer")
 
@@ -29,7 +32,21 @@ class _UnusableIndexError(ResultsError):
 
 
 class ReadIndex(Index):
-    """An index that is only read."""
+    """An index that is only read; evaluations of earlier runs that it lacks are kept elsewhere."""
+
+    earlier_seconds = _EARLIER_SECONDS
+
+    def __init__(self, log_folder: Path, cache: EarlierCache) -> None:
+        super().__init__(log_folder)
+        self._cache = cache
+
+    def earlier_evaluations(self, group_name: str) -> dict[str, tuple[str, str]]:
+        """Return stamp and content of what the predictions of a group's earlier runs give, by run."""
+        return super().earlier_evaluations(group_name) | self._cache.of_group(group_name)
+
+    def keep_earlier_evaluations(self, group_name: str, found: Mapping[str, tuple[str, str]]) -> None:
+        """Keep them where the viewer may write."""
+        self._cache.keep(group_name, found)
 
     def query(self, sql: str, values: Sequence[str] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a query."""
@@ -54,8 +71,8 @@ class _FoundIndex(ReadIndex):
 class _OwnCopy(ReadIndex):
     """An index in a folder of our own, made from the run folders of the log folder."""
 
-    def __init__(self, log_folder: Path, place: Path) -> None:
-        super().__init__(log_folder)
+    def __init__(self, log_folder: Path, cache: EarlierCache, place: Path) -> None:
+        super().__init__(log_folder, cache)
         self.path = place / INDEX_NAME
         self.earlier_csv = place / EARLIER_CSV_NAME
 
@@ -63,15 +80,17 @@ class _OwnCopy(ReadIndex):
 class LogIndex:
     """Asks the index of a log folder, or a copy made of it."""
 
-    def __init__(self, log_folder: Path) -> None:
-        self._found = _FoundIndex(log_folder)
+    def __init__(self, log_folder: Path, cache: EarlierCache) -> None:
+        self._cache = cache
+        self._found = _FoundIndex(log_folder, cache)
         self._memory = Memory(1)
         self._lock = Lock()
+        self.log_folder = log_folder
 
     def stamp(self) -> Stamp:
-        """Return what changes with the index."""
+        """Return what changes with the index, and with what was computed of earlier runs."""
         path = self._found.path
-        return stamp_of(path, path.with_name(f"{path.name}-wal"))
+        return (*stamp_of(path, path.with_name(f"{path.name}-wal")), self._cache.computed)
 
     def ask(self, question: Callable[[ReadIndex], Answer]) -> tuple[Answer, tuple[str, ...]]:
         """Return the answer of the index, and a note when it does not come from the index itself."""
@@ -81,7 +100,7 @@ class LogIndex:
             return question(self._found), ()
         except _UnusableIndexError as error:
             reason = str(error)
-        copied = self._memory.get("copy", (self.stamp(), reason, self._folders()), self._copy)
+        copied = self._memory.get("copy", (self.stamp()[:-1], reason, self._folders()), self._copy)
         with self._lock:
             answer = question(copied)
         note = f"{reason}; this was read from the run folders. 'magg index' makes the index anew."
@@ -93,7 +112,7 @@ class LogIndex:
 
     def _copy(self) -> ReadIndex:
         place = Path(tempfile.mkdtemp(prefix="magg_view_"))
-        copy = _OwnCopy(self._found.log_folder, place)
+        copy = _OwnCopy(self._found.log_folder, self._cache, place)
         weakref.finalize(copy, shutil.rmtree, place, ignore_errors=True)
         with suppress(OSError):
             shutil.copyfile(self._found.earlier_csv, copy.earlier_csv)

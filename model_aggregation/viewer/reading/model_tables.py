@@ -24,8 +24,10 @@ def models_view(tables: Tables, models: Mapping[str, str | None]) -> ModelsView:
     rows: dict[str, np.ndarray] = {}
     for run, table in usable.items():
         place = _place(first, table)
-        if place is None:
+        if place is None and (_has_ids(first) and _has_ids(table)):
             notes.append(f"{run} was not tested on the same images as {first.run} and is left out.")
+        elif place is None:
+            notes.append(f"{run} is left out: its images cannot be matched with those of {first.run} by their paths.")
         else:
             rows[run] = _recoded(table, labels)[place]
     return ModelsView(
@@ -43,9 +45,17 @@ def _place(first: PredictionTable, table: PredictionTable) -> np.ndarray | None:
     """Return where each image of the first table lies in another; None when they hold different images."""
     if first.key == table.key:
         return np.arange(len(first))
-    ids = table.words.column("id").combine_chunks()
-    place = pc.index_in(first.words.column("id").combine_chunks(), value_set=ids)
-    return None if place.null_count or len(first) != len(table) else place.to_numpy()
+    for name in ("id", "path"):
+        words = table.words.column(name).combine_chunks()
+        place = pc.index_in(first.words.column(name).combine_chunks(), value_set=words)
+        if not place.null_count and len(first) == len(table):
+            return place.to_numpy()
+    return None
+
+
+def _has_ids(table: PredictionTable) -> bool:
+    """Tell whether the images have ids of their own; the earlier program kept their paths alone."""
+    return not table.words.column("id").equals(table.words.column("path"))
 
 
 def _recode(own: Sequence[str], labels: Sequence[str]) -> np.ndarray:
@@ -63,8 +73,10 @@ def image_view(
     rows, problems = [], list(notes)
     classes: tuple[str, ...] = ()
     actual = None
+    places = {run: index_of(table, image_id) for run, table in tables.items()}
+    paths = [tables[run].words.column("path")[place] for run, place in places.items() if place is not None]
     for run, table in tables.items():
-        index = index_of(table, image_id)
+        index = _index_at(table, paths[0].as_py()) if places[run] is None and paths else places[run]
         if index is None:
             problems += [f"{run}: {note}" for note in table.notes] or [f"{run} has no image {image_id}."]
             continue
@@ -90,5 +102,9 @@ def image_view(
 
 def index_of(table: PredictionTable, image_id: str) -> int | None:
     """Return the index of an image in a table; None when it is not there."""
-    index = pc.index(table.words.column("id"), image_id).as_py()
+    return _index_at(table, image_id, "id")
+
+
+def _index_at(table: PredictionTable, word: str, column: str = "path") -> int | None:
+    index = pc.index(table.words.column(column), word).as_py()
     return index if index >= 0 else None

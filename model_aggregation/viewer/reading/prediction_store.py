@@ -24,9 +24,16 @@ from model_aggregation.viewer.reading.conversion import (
 from model_aggregation.viewer.reading.disk_cache import DiskCache
 from model_aggregation.viewer.reading.image_views import PredictionTable
 from model_aggregation.viewer.reading.memory import Memory, Stamp, stamp_of
-from model_aggregation.viewer.reading.run_view import Reading, no_values, positive_class, sets_of, stored_cutoff
+from model_aggregation.viewer.reading.run_view import (
+    Reading,
+    earlier_cutoff_of,
+    no_values,
+    positive_class,
+    sets_of,
+    stored_cutoff,
+)
 
-_FORM = "1"
+_FORM = "2"
 """Part of the key: raise it when the converted tables change."""
 
 
@@ -44,8 +51,11 @@ class PredictionStore:
         """Return what changes with the predictions of a set."""
         folder = entry.run_folder
         files = _files(folder, set_name)
-        own = (folder.metrics_json, folder.environment_json)
-        return stamp_of(files.probabilities, files.decisions, files.images, *own)
+        own = (folder.metrics_json, folder.environment_json, folder.settings_yaml)
+        stamp = stamp_of(files.probabilities, files.decisions, files.images, *own)
+        if entry.earlier is None:
+            return stamp
+        return (*stamp, *stamp_of(folder.status_txt), None if entry.row is None else entry.row["cutoff"])
 
     def table(self, entry: Entry, set_name: str) -> PredictionTable:
         """Return the predictions of a set; without rows, with a note, when they cannot be read."""
@@ -71,7 +81,11 @@ class PredictionStore:
         facts, word_facts = facts_of(numbers), facts_of(words)
         classes = tuple(facts["classes"])
         probabilities = _matrix(numbers, len(classes))
+        if entry.earlier is not None:
+            about["cutoff"] = earlier_cutoff_of(entry, classes)
         notes = [*reading.notes, *facts["notes"], *word_facts["notes"]]
+        if entry.earlier is None and not files.images.is_file():
+            notes.append(f"{files.images.name} is missing: groups and ids are not known.")
         if "decided" in numbers.column_names:
             predicted = _codes(numbers, "decided")
         else:

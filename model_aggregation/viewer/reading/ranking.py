@@ -15,17 +15,24 @@ MORE_COLUMNS = (
     "image_size", "test_seconds", "train_images_per_second", "device", "started", "finished", "seed", "fold", "folds",
     "part_of", "number_of_classes", "tested",
 )  # fmt: skip
-_LEAST_COLUMNS = ("rank", "rank_basis", "model", "state", "run_name", "reason")
+_LEAST_COLUMNS = (
+    "rank", "rank_basis", "model", "state", "auc_val", "auc", "rank_set_low", "rank_set_high", "cutoff",
+    "cutoff_source", "n_test", "train_seconds", "test_images_per_second", "parameters", "run_name", "reason",
+)  # fmt: skip
 
 
 def ranking(index: ReadIndex, group: str, entries: Sequence[Entry], *, members: bool = False) -> Leaderboard:
     """Return the leaderboard of a group whose runs are ``entries``; ``members``: every seed and fold in its own row."""
-    indexed = any(entry.origin == "index" or entry.row is not None for entry in entries)
-    table = leaderboard(index, group, members=members) if indexed else pd.DataFrame(columns=list(_LEAST_COLUMNS))
+    folders_alone = [run for entry in entries if (run := entry.earlier) is not None and run.row is None]
+    indexed = any(entry.origin == "index" or entry.row is not None for entry in entries) or folders_alone
+    if indexed:
+        table = leaderboard(index, group, members=members, earlier_folders=folders_alone)
+    else:
+        table = pd.DataFrame(columns=list(_LEAST_COLUMNS))
     about: dict[Any, Any] = dict(table.attrs)
     table.attrs = {}
     known = set(table["run_name"])
-    unknown = [entry for entry in entries if entry.run not in known and entry.origin != "index"]  # others: members
+    unknown = [entry for entry in entries if entry.run not in known and entry.origin == "folder"]
     table = _with_others(table, unknown)
     more = index.runs(group).set_index("run_name")[list(MORE_COLUMNS)]
     table = table.join(more[[name for name in MORE_COLUMNS if name not in table]], on="run_name")
@@ -52,13 +59,8 @@ def _with_others(table: pd.DataFrame, entries: Sequence[Entry]) -> pd.DataFrame:
     """Add runs that have a folder and no row in the index."""
     if not entries:
         return table
-    reasons = {
-        "earlier": "run folder of the earlier program without a result in the index",
-        "folder": "not in the index; 'magg index' takes it over",
-    }
-    rows = [
-        {"run_name": entry.run, "state": entry.origin, "reason": reasons.get(entry.origin, "")} for entry in entries
-    ]
+    reason = "not in the index; 'magg index' takes it over"
+    rows = [{"run_name": entry.run, "state": entry.origin, "reason": reason} for entry in entries]
     if table.empty:
         return pd.DataFrame(rows, columns=table.columns)
     others = pd.DataFrame(rows)

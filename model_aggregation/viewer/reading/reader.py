@@ -18,11 +18,11 @@ from model_aggregation.errors import PredictionsError, ResultsError
 from model_aggregation.evaluation.predictions import Predictions
 from model_aggregation.files import csv_text
 from model_aggregation.names import SINGLE
-from model_aggregation.results.locks import is_locked
 from model_aggregation.viewer.reading import curve_tables, image_queries, model_tables, run_view
 from model_aggregation.viewer.reading.catalog import Catalog, Entry
 from model_aggregation.viewer.reading.data_view import data_stamp, data_view
 from model_aggregation.viewer.reading.disk_cache import DiskCache
+from model_aggregation.viewer.reading.earlier_cache import EarlierCache
 from model_aggregation.viewer.reading.group_list import group_rows
 from model_aggregation.viewer.reading.image_queries import ComparedImages, ImageSorter
 from model_aggregation.viewer.reading.image_views import (
@@ -60,6 +60,7 @@ COMPARED_RUNS = 20
 
 _TABLE_BYTES = 4 * 2**30
 _PICTURE_BYTES = 500 * 2**20
+_EARLIER_BYTES = 100 * 2**20
 _FRESH_SECONDS = 5.0
 """A running process that is killed changes no file; so long its state may still be shown."""
 
@@ -92,7 +93,8 @@ class LogReader:
         if not self.log_folder.is_dir():
             raise ResultsError(f"There is no log folder {log_folder}. Give the folder that holds the results.")
         place = cache_folder or viewer_folder()
-        self._index = LogIndex(self.log_folder)
+        earlier = EarlierCache(self.log_folder, DiskCache(place / "earlier", _EARLIER_BYTES))
+        self._index = LogIndex(self.log_folder, earlier)
         self._catalog = Catalog(self.log_folder, self._index)
         self._store = PredictionStore(DiskCache(place / "tables", _TABLE_BYTES))
         self._bands = DiskCache(place / "bands", _PICTURE_BYTES)
@@ -136,14 +138,7 @@ class LogReader:
 
     def run(self, group: str, run: str) -> RunView:
         """Return what a run folder holds."""
-        entry = self._entry(group, run)
-        sql = "SELECT state, reason, model FROM runs WHERE group_name = ? AND run_name = ?"
-        rows, notes = self._index.ask(lambda index: index.query(sql, (group, run)))
-        row = dict(zip(("state", "reason", "model"), rows[0], strict=True)) if rows else {}
-        if row.get("state") == "running" and not is_locked(self.log_folder, group, run):
-            row["state"] = "interrupted"
-        view = run_view.run_view(entry, row)
-        return replace(view, notes=(*view.notes, *notes))
+        return run_view.read_run(self._index, self._entry(group, run))
 
     def _entry(self, group: str, run: str) -> Entry:
         return self._catalog.entries().run(group, run)

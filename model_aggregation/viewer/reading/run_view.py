@@ -1,20 +1,26 @@
 """One run folder as a page needs it: each file read for itself, what cannot be read becomes a note."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pandas as pd
 
 from model_aggregation.errors import ResultsError
+from model_aggregation.results.earlier_evaluation import NO_PREDICTIONS, EarlierEvaluation, earlier_evaluations
+from model_aggregation.results.earlier_runs import earlier_cutoff, earlier_positive
 from model_aggregation.results.live import read_live
-from model_aggregation.results.run_folder import RunFolder
+from model_aggregation.results.locks import is_locked
+from model_aggregation.results.records import cutoff_value
+from model_aggregation.results.run_folder import RunFolder, is_traceback, reason_line
 from model_aggregation.results.tables import read_text
 from model_aggregation.viewer.reading.catalog import Entry
 from model_aggregation.viewer.reading.group_list import time_text
 from model_aggregation.viewer.reading.links import refuse_link_outside
+from model_aggregation.viewer.reading.log_index import LogIndex
 from model_aggregation.viewer.reading.views import FileEntry, Progress, RunView
 
 _KINDS = {
@@ -53,13 +59,30 @@ class Reading:
             return otherwise
 
 
-def run_view(entry: Entry, row: Mapping[str, Any]) -> RunView:
+def read_run(index: LogIndex, entry: Entry) -> RunView:
+    """Return what a run folder and the index hold of a run."""
+    sql = "SELECT state, reason, model FROM runs WHERE group_name = ? AND run_name = ?"
+    rows, notes = index.ask(lambda found: found.query(sql, (entry.group, entry.run)))
+    row = dict(zip(("state", "reason", "model"), rows[0], strict=True)) if rows else {}
+    if row.get("state") == "running" and not is_locked(index.log_folder, entry.group, entry.run):
+        row["state"] = "interrupted"
+    evaluation, earlier = EarlierEvaluation(), entry.earlier
+    if earlier is not None:
+        found, _ = index.ask(lambda found: earlier_evaluations(found, entry.group, [earlier]))
+        evaluation = found[entry.run]
+    view = run_view(entry, row, evaluation)
+    return replace(view, notes=(*view.notes, *notes))
+
+
+def run_view(entry: Entry, row: Mapping[str, Any], evaluation: EarlierEvaluation) -> RunView:
     """Return what a run folder holds.
 
     Parameters
     ----------
     row
         The run's row of the index, empty where there is none.
+    evaluation
+        What the predictions of a run of the earlier program give; empty for ours.
     """
     reading = Reading()
     if entry.folder is None or not entry.folder.is_dir():
@@ -68,7 +91,10 @@ def run_view(entry: Entry, row: Mapping[str, Any]) -> RunView:
     environment = reading.of(folder.environment_json, folder.read_environment, no_values())
     metrics = reading.of(folder.metrics_json, folder.read_metrics, no_values())
     settings = reading.of(folder.settings_yaml, folder.read_settings, no_values())
+    metrics = metrics or ({"test": dict(evaluation.metrics)} if evaluation.metrics else {})
     error = reading.of(folder.error_txt, folder.read_error, "")
+    if evaluation.reason not in (None, NO_PREDICTIONS):
+        reading.notes.append(str(evaluation.reason))
     files = files_of(folder.path)
     return RunView(
         group=entry.group,
@@ -76,20 +102,21 @@ def run_view(entry: Entry, row: Mapping[str, Any]) -> RunView:
         path=str(entry.folder or ""),
         model=environment.get("model") or row.get("model") or _text(settings.get("model_name")),
         state=_state(entry, row, folder),
-        reason=row.get("reason") or (error.partition("\n\n")[0] or None),
+        reason=row.get("reason") or (reason_line(error) if error else None),
         settings=settings,
         settings_text=reading.of(folder.settings_yaml, lambda: read_text(folder.settings_yaml), ""),
         environment=environment,
         metrics=metrics,
         metrics_table=reading.of(folder.metrics_csv, folder.read_metrics_table, pd.DataFrame()),
         history=_history(environment),
-        classes=tuple(map(str, environment.get("classes") or ())),
+        classes=tuple(map(str, environment.get("classes") or evaluation.classes)),
         positive=positive_class(environment, metrics, settings),
-        cutoff=stored_cutoff(metrics, "test"),
+        cutoff=earlier_cutoff_of(entry, evaluation.classes) if entry.earlier else stored_cutoff(metrics, "test"),
         sets=sets_of(folder),
         files=files,
         status=_status_lines(reading, folder.status_txt),
         error=error,
+        error_is_traceback=is_traceback(error),
         methods=_methods(reading, folder),
         earlier=entry.row,
         members=tuple(map(str, environment.get("members") or ())),
@@ -109,17 +136,20 @@ def _text(value: Any) -> str | None:
 def positive_class(
     environment: Mapping[str, Any], metrics: Mapping[str, Any], settings: Mapping[str, Any]
 ) -> str | None:
-    """Return the positive class of two; the earlier program names it first in ``ss_label``."""
+    """Return the positive class of two."""
     found = [environment.get("positive"), *(_dict(content).get("positive") for content in metrics.values())]
-    pair = settings.get("ss_label")
-    found += [pair[0]] if isinstance(pair, list) and len(pair) == 2 else []
-    return next((str(name) for name in found if name is not None), None)
+    return next((str(name) for name in (*found, earlier_positive(settings)) if name is not None), None)
 
 
 def stored_cutoff(metrics: Mapping[str, Any], set_name: str) -> float | None:
-    """Return the cutoff that was applied to a set, as in ``metrics.json``; pooled folds have no common one."""
-    value = _dict(_dict(metrics.get(set_name)).get("cutoff")).get("value")
-    return float(value) if isinstance(value, int | float) else None
+    """Return the cutoff that was applied to a set, as in ``metrics.json``; pooled folds may have no common one."""
+    return cutoff_value(_dict(_dict(metrics.get(set_name)).get("cutoff")))
+
+
+def earlier_cutoff_of(entry: Entry, classes: Sequence[str]) -> float | None:
+    """Return the cutoff that the earlier program stored for a run; None with other than two classes."""
+    found = earlier_cutoff(entry.run_folder, entry.row) if len(classes) in (0, 2) else None
+    return None if found is None else found.value
 
 
 def _dict(value: Any) -> Mapping[str, Any]:

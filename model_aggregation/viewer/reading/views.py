@@ -116,8 +116,9 @@ class RunView:
     """Everything of one run but its predictions.
 
     ``metrics`` is ``metrics.json`` unchanged (empty when the run has none), ``metrics_table`` is ``metrics.csv``,
-    ``history`` has one row per epoch, ``cutoff`` is the stored one (two classes). Of a run of the earlier program
-    ``metrics`` is empty and ``earlier`` is its row of the index.
+    ``history`` has one row per epoch, ``cutoff`` is the stored one (two classes), ``error_is_traceback`` whether
+    ``error.txt`` holds no reason in words. Of a run of the earlier program ``metrics`` is what its predictions give
+    (empty without them) and ``earlier`` its row of the index.
     """
 
     group: str
@@ -140,6 +141,7 @@ class RunView:
     files: tuple[FileEntry, ...]
     status: tuple[str, ...]
     error: str
+    error_is_traceback: bool
     methods: str
     earlier: Mapping[str, Any] | None
     members: tuple[str, ...]

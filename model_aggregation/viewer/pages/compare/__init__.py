@@ -1,5 +1,7 @@
 """The page that compares runs of a group: differences, curves, agreement, images on which they disagree."""
 
+from collections.abc import Mapping
+
 import dash_mantine_components as dmc
 from dash import Dash, Input, Output, State, dcc, html
 from dash.development.base_component import Component
@@ -10,7 +12,8 @@ from model_aggregation.viewer.context import Context
 from model_aggregation.viewer.keeping import keep_in_address
 from model_aggregation.viewer.pages.compare.differences import differences
 from model_aggregation.viewer.pages.compare.images import agreement, choices, disagreements
-from model_aggregation.viewer.parts import figure_card, figure_id, guarded, note, notes_of, themed
+from model_aggregation.viewer.pages.group.rows import auc_text
+from model_aggregation.viewer.parts import figure_card, figure_id, guarded, metric_name, note, notes_of, themed
 from model_aggregation.viewer.parts_models import model_names, roc_overlay
 from model_aggregation.viewer.reading.comparing import Comparing, stored_differences
 
@@ -118,6 +121,15 @@ def _curves(context: Context, address: Address, chosen: list[str]) -> Component:
     return html.Div([choice, card, dmc.Text("", id="compare-roc-note", size="xs", c="dimmed", className="lines")])
 
 
+def areas(context: Context, group: str, names: Mapping[str, str]) -> list[str]:
+    """Return the AUC of two classes with its interval, a line per run."""
+    board = context.reader.leaderboard(group, members=True)
+    if "auc" not in board.metrics:
+        return []
+    shown = {row["run_name"]: auc_text(context, row) for row in board.rows}
+    return [f"{name}: {metric_name(context, 'auc')} {shown[run]}" for run, name in names.items()]
+
+
 def _images(context: Context, address: Address) -> Component:
     show = dmc.Select(
         id="compare-show",
@@ -167,8 +179,9 @@ def register(app: Dash, context: Context) -> None:
     )
     def curves(chosen: list[str], class_name: str | None, name: str) -> tuple[dict[str, object], str]:
         known = comparable(context, name)
-        figure, notes = roc_overlay(context, name, {run: known[run] for run in chosen if run in known}, class_name)
-        return themed(context, figure), "\n".join(notes)
+        names = {run: known[run] for run in chosen if run in known}
+        figure, notes = roc_overlay(context, name, names, class_name)
+        return themed(context, figure), "\n".join([*areas(context, name, names), *notes])
 
     @app.callback(Output("compare-agreement", "children"), runs, Input("compare-reference", "value"), group)
     def show_agreement(chosen: list[str], reference: str | None, name: str) -> Component:

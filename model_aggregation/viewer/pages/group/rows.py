@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from model_aggregation.names import SINGLE
-from model_aggregation.results.leaderboard_rows import Row
+from model_aggregation.results.leaderboard_rows import EARLIER_AUC, Row
 from model_aggregation.viewer.addresses import link
 from model_aggregation.viewer.context import Context
 from model_aggregation.viewer.parts import STATE_SIGNS, metric_name, number_text
@@ -43,6 +43,7 @@ def choices(context: Context, board: Leaderboard, *, members: bool) -> list[Choi
         Choice(name, context.say("group.on_test", metric=metric_name(context, name)), place < _METRICS_SHOWN)
         for place, name in enumerate(metrics)
     ]
+    found.append(Choice(EARLIER_AUC, context.say(f"group.{EARLIER_AUC}"), True))
     found += [Choice(name, context.say(f"group.{name}"), name in _FACTS_SHOWN) for name in _FACTS]
     present = set(board.table.columns[board.table.notna().any()])
     present |= {"rank_set"} if board.table["rank_set_low"].notna().any() else set()
@@ -54,7 +55,8 @@ def columns(context: Context, board: Leaderboard, shown: Sequence[str], *, membe
     first: list[dict[str, Any]] = []
     if not members and board.group != SINGLE:
         title = context.say("group.rank_exploratory" if _is_exploratory(board) else "group.rank")
-        first.append({"field": "rank", "headerName": title, "width": 96, "pinned": "left", "sort": "asc", **_NUMBER})
+        rank = {"field": "rank", "headerName": title, "width": 96, "pinned": "left", "sort": "asc", **_NUMBER}
+        first.append({**rank, "comparator": {"function": "maggRankOrder"}})
     name = "run_name" if members or board.group == SINGLE else "model"
     first.append(
         {
@@ -68,7 +70,7 @@ def columns(context: Context, board: Leaderboard, shown: Sequence[str], *, membe
             **_WORD,
         }
     )
-    first.append({"field": "state", "headerName": context.say("group.state"), "width": 110, **_WORD})
+    first.append({"field": "state", "headerName": context.say("group.state"), "width": 150, **_WORD})
     return [
         *first,
         *(
@@ -102,6 +104,8 @@ def _kind(board: Leaderboard, field: str) -> dict[str, Any]:
     }
     if field in board.metrics:
         return {**texts, "width": 176}
+    if field == EARLIER_AUC:
+        return {**texts, "type": "rightAligned", "width": 190}
     return {**texts, "type": "rightAligned", "width": 136}
 
 
@@ -124,6 +128,7 @@ def _row(context: Context, board: Leaderboard, record: Row, *, members: bool) ->
     }
     for name in board.metrics:
         row |= {name: record[name], f"{name}_text": metric_text(record, name)}
+    row |= _earlier_auc(context, record)
     chosen = f"{board.primary_metric}_val"
     row |= {chosen: record[chosen], f"{chosen}_text": number_text(record[chosen])}
     row |= {name: record.get(name) for name in (*_FACTS, *_PLACES)}
@@ -135,6 +140,21 @@ def _row(context: Context, board: Leaderboard, record: Row, *, members: bool) ->
     row["parameters_text"] = "–" if row["parameters"] is None else f"{row['parameters'] / 1e6:,.2f} M"
     row["cutoff_text"] = number_text(row["cutoff"])
     return {name: value for name, value in row.items() if value is not None}
+
+
+def _earlier_auc(context: Context, record: Row) -> Row:
+    """Return what the earlier program called AUC, and where there is nothing else say why."""
+    reported = record.get(EARLIER_AUC)
+    if reported is None:
+        return {}
+    found = {EARLIER_AUC: reported, f"{EARLIER_AUC}_text": number_text(reported)}
+    return found | ({"auc_text": auc_text(context, record)} if "auc" in record else {})
+
+
+def auc_text(context: Context, record: Row) -> str:
+    """Return an AUC with its interval; of a result of the earlier program without predictions that it has none."""
+    missing = record["auc"] is None and record.get(EARLIER_AUC) is not None
+    return context.say("group.no_predictions") if missing else metric_text(record, "auc")
 
 
 def metric_text(record: Row, name: str) -> str:

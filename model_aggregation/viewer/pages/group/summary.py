@@ -56,6 +56,7 @@ def sentences(context: Context, board: Leaderboard) -> list[str]:
     exploratory = "rank" in board.labels
     said = [context.say("group.by_test" if exploratory else "group.by_validation", metric=metric)]
     said += [ranking_words(context, board.rank_sets)] if board.rank_sets else []
+    said += [context.say("group.earlier")] if (board.table["state"] == "earlier").any() else []
     if any(name.endswith("_sd") for name in board.table.columns):
         said.append(context.say("group.deviation"))
     if board.test_evaluations is not None:

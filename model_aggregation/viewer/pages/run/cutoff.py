@@ -10,6 +10,7 @@ import dash_mantine_components as dmc
 from dash import dcc, html
 from dash.development.base_component import Component
 
+from model_aggregation.results.records import cutoff_value
 from model_aggregation.viewer.context import Context
 from model_aggregation.viewer.parts import metric_name, note
 from model_aggregation.viewer.reading import CutoffTable
@@ -74,20 +75,20 @@ def _sources(context: Context, values: Mapping[str, Any]) -> list[Component]:
     cutoff = values.get("cutoff")
     if not isinstance(cutoff, Mapping):
         return []
-    folds = cutoff.get("folds")
-    if cutoff.get("value") is None and isinstance(folds, list):
+    folds, value = cutoff.get("folds"), cutoff_value(cutoff)
+    if value is None and isinstance(folds, list):
         each = context.say("run.list_comma").join(
             context.say("run.fold_cutoff", fold=fold.get("fold"), value=f"{fold.get('value'):.3f}") for fold in folds
         )
         return [note(context.say("run.fold_cutoffs"), context.say("run.fold_cutoffs_text", cutoffs=each), kind="hint")]
-    source = str(cutoff.get("source"))
+    sources = {fold.get("source") for fold in folds} if isinstance(folds, list) else {cutoff.get("source")}
+    source = str(sources.pop() if len(sources) == 1 else cutoff.get("source"))
     known = f"run.source_{source}"
     words = context.say(known) if source in ("validation", "test", "fixed", "default") else source
     interval = cutoff.get("interval")
     around = ""
     if isinstance(interval, Mapping):
         around = context.say("run.cutoff_interval", low=f"{interval['low']:.3f}", high=f"{interval['high']:.3f}")
-    value = cutoff.get("value")
     text = context.say("run.cutoff_source", value="–" if value is None else f"{value:.4g}", source=words, around=around)
     return [dmc.Text(text, size="sm", c="dimmed")]
 

@@ -39,7 +39,8 @@ def facts(context: Context, view: RunView) -> Component:
         for name, content in sections.items()
         if content is not None
     ]
-    opened = ["status"] if view.state == "running" else ["error"] if view.error else ["methods"]
+    explained = view.error and not view.error_is_traceback
+    opened = ["status"] if view.state == "running" else ["error"] if explained else ["methods"]
     return dmc.Accordion(items, multiple=True, value=opened, variant="separated", radius="md", chevronPosition="left")
 
 

@@ -12,10 +12,10 @@ from model_aggregation.viewer.parts import metric_name, note, notes_of, state_ba
 from model_aggregation.viewer.reading import RunView
 from model_aggregation.viewer.wording import in_words
 
-STATES_WITH_NOTE = ("running", "interrupted", "stopped", "planned", "earlier")
+STATES_WITH_NOTE = ("running", "interrupted", "stopped", "planned")
 EARLIER_METRICS = {
     "accuracy": "accuracy", "sensitivity": "sensitivity", "specificity": "specificity", "precision": "precision",
-    "f1": "f1", "blanced_accuracy": "balanced_accuracy", "auc": "auc",
+    "f1": "f1", "blanced_accuracy": "balanced_accuracy",
 }  # fmt: skip
 
 
@@ -67,22 +67,31 @@ def _notes(context: Context, view: RunView) -> list[Component]:
     elif view.state in STATES_WITH_NOTE:
         text = context.say(f"run.state_{view.state}")
         parts.append(note(context.say(f"state.{view.state}"), text, kind="hint"))
-    if view.earlier is not None:
-        parts.append(_earlier(context, view))
+    elif view.state == "earlier":
+        title = context.say("state.earlier")
+        parts.append(note(title, "\n".join(_earlier(context, view)), kind="hint"))
     return parts
 
 
-def _earlier(context: Context, view: RunView) -> Component:
-    """Return the numbers that the earlier program wrote down; they have no intervals."""
+def _earlier(context: Context, view: RunView) -> list[str]:
+    """Return what a run of the earlier program is, what is computed from it, and what was reported of it."""
+    lines = [context.say("run.state_earlier")]
+    lines.append(context.say("run.earlier_computed" if view.metrics else "run.earlier_no_predictions"))
+    if view.cutoff is not None:
+        lines.append(context.say("run.earlier_cutoff", value=f"{view.cutoff:.3f}"))
+    if view.error:
+        lines.append(context.say("run.earlier_error", line=view.reason or ""))
     row = view.earlier or {}
-    shown = [
+    reported = [
         f"{metric_name(context, metric)} {float(row[column]):.3f}"
         for column, metric in EARLIER_METRICS.items()
         if _is_number(row.get(column))
     ]
-    if _is_number(row.get("cutoff")):
-        shown.append(f"{context.say('run.cutoff')} {float(row['cutoff']):.3f}")
-    return dmc.Text(" · ".join(shown), size="sm", className="number")
+    if reported:
+        lines.append(context.say("run.earlier_reported", numbers=context.say("run.list_comma").join(reported)))
+    if _is_number(row.get("auc")):
+        lines.append(context.say("run.earlier_auc", value=f"{float(row['auc']):.3f}"))
+    return lines
 
 
 def _is_number(value: object) -> bool:

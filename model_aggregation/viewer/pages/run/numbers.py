@@ -53,7 +53,8 @@ def number_of(entry: Values) -> str:
 def headline(context: Context, values: Values) -> Component:
     """Return the main numbers in large type."""
     found = estimates(values)
-    names = [name for name in HEADLINE[bool(values.get("positive"))] if name in found]
+    two = bool(values.get("positive")) or len(values.get("class_names") or ()) == 2
+    names = [name for name in HEADLINE[two] if name in found]
     return dmc.SimpleGrid(
         [_tile(context, name, found[name], confidence_of(values)) for name in names],
         cols={"base": 2, "sm": 3, "lg": max(1, len(names))},
