@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import get_args
 
-from model_aggregation.options import Source
+from model_aggregation.input_options import Source
 from model_aggregation.trusted_code import NamedCode, code_file, code_text
 
 _LIBRARIES = (*get_args(Source), "pytorch", "hf_hub", "hf-hub")
