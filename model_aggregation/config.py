@@ -114,6 +114,8 @@ class Settings(Options):
             "split_seed": ("no split table", self.split is None),
             "weights": ("pretrained: true (--pretrained)", self.pretrained),
             "trust_pickle": ("weights", bool(self.weights)),
+            "pickle_folder": ("trust_pickle: true (--trust-pickle)", self.trust_pickle),
+            "transform_input": ("channels: 3", self.channels == 3),
             "weights_dir": ("pretrained: true (--pretrained)", self.pretrained),
             "allow_partial_weights": ("pretrained: true (--pretrained)", self.pretrained),
             "normalize": ("no transforms file", self.transforms is None),

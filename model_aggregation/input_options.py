@@ -105,6 +105,11 @@ class InputOptions(BaseModel):
     max_pixels: Annotated[int, DATA] = Field(
         178_956_970, ge=2, description="Most pixels of an image; larger ones count as unreadable (decompression bombs)."
     )
+    decoding: Annotated[Literal["standard", "earlier"], DATA] = Field(
+        "standard",
+        description="How images are decoded: 'standard' (turned as EXIF says, transparency on black, large JPEGs at a "
+        "reduced size), or as the 'earlier' program did (none of these), to test its weights.",
+    )
 
     # --- model ----------------------------------------------------------------------------------------
     model_sets: Annotated[Path | None, MODEL] = Field(
@@ -134,6 +139,16 @@ class InputOptions(BaseModel):
     )
     trust_pickle: Annotated[bool, MODEL] = Field(
         False, description="Load weights from a pickled network; loading runs whatever code the file holds."
+    )
+    pickle_folder: Annotated[Path | None, MODEL] = Field(
+        None,
+        description="Folder whose Python files the classes of a trusted pickle come from, such as that of the earlier "
+        "program, which holds available_model_timm.py; nothing else there is imported.",
+    )
+    transform_input: Annotated[bool | None, MODEL] = Field(
+        None,
+        description="Whether torchvision's Inception and GoogLeNet rescale their input themselves, as their published "
+        "weights need it; default: with pretrained weights.",
     )
     head: Annotated[Literal["linear", "mlp"], MODEL] = Field(
         "linear",
@@ -165,11 +180,17 @@ class InputOptions(BaseModel):
     )
 
     @field_validator(
-        "image_size", "num_classes", "split_seed", "folds", "fold", "window", "alike", mode="before",
+        "image_size", "num_classes", "split_seed", "folds", "fold", "window", "alike", "pickle_folder",
+        "transform_input", mode="before",
     )  # fmt: skip
     @classmethod
     def _none_is_nothing(cls, value: Any) -> Any:
         return none_is_nothing(value)
+
+    @property
+    def rescales_input(self) -> bool:
+        """Whether networks that can rescale their input themselves do so."""
+        return self.pretrained if self.transform_input is None else self.transform_input
 
     def weights_by_model(self) -> dict[str, Path]:
         """Return the file of weights for each model named in ``weights``; the name is empty for the only model."""

@@ -24,6 +24,7 @@ from model_aggregation.data.scan import scan
 from model_aggregation.data.splitting import FoldRule, SplitRule, apply_split, fold_tables, split_images
 from model_aggregation.environment import device_choice, with_launched_devices
 from model_aggregation.errors import DataError, SettingsError
+from model_aggregation.models.libraries import rescales_input
 from model_aggregation.models.zoo import ModelName, find_models
 from model_aggregation.names import SINGLE, check_path_lengths
 from model_aggregation.results.plot_settings import PlotSettings, read_plot_settings
@@ -230,6 +231,9 @@ def _check_effects(plan: Plan) -> None:
         "cutoff_rule": ("there are two classes", plan.positive is not None),
         "cutoff_on": ("there are two classes", plan.positive is not None),
     }
+    if settings.transform_input is not None:
+        can = any(rescales_input(run.model) for run in plan.runs)
+        conditions["transform_input"] = ("a model is torchvision's inception_v3 or googlenet", can)
     problems = [
         f"{key} has an effect only if {needs}"
         for key, (needs, effective) in conditions.items()
