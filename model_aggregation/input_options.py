@@ -62,7 +62,10 @@ class InputOptions(BaseModel):
         None, description="Table (splits.csv) that says which image is for train, val and test."
     )
     test_share: Annotated[float, DATA] = Field(
-        0.2, gt=0, lt=1, description="Share of all images kept for the test, when the split is made here."
+        0.2,
+        gt=0,
+        le=1,
+        description="Share of all images kept for the test, when the split is made here; 1 (train: false) tests all.",
     )
     train_share: Annotated[float, DATA] = Field(
         0.8,

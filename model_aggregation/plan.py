@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from model_aggregation.cache_folder import user_folder, why_not_writable
 from model_aggregation.config import Settings, nearest
 from model_aggregation.data.augmentation import load_transforms
@@ -327,6 +329,9 @@ def _with_splits(settings: Settings, table: ImageTable, alike: LookAlikes | None
     unit = "group" if table.has_groups else "image"
     if table.presplit and settings.folds is None:
         return (table,), "as the data set says"
+    if settings.test_share == 1:
+        frame = table.frame.assign(split=np.where(table.frame["readable"].astype(bool), "test", ""))
+        return (replace(table, frame=frame),), f"{MADE_HERE}: all images are tested"
     if alike is not None:
         table = keep_together(table, alike)
         unit += f", {words_of_kept(table)}"
@@ -355,6 +360,7 @@ def _checked(settings: Settings, tables: tuple[ImageTable, ...], alike: LookAlik
                 skip_unreadable=settings.skip_unreadable,
                 allow_duplicates=settings.allow_duplicates,
                 alike=alike,
+                trains=settings.train,
             )
         except DataError as error:
             where = f"Fold {number} of {len(tables)}: " if len(tables) > 1 else ""

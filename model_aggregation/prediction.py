@@ -122,7 +122,7 @@ def _load_earlier(run: Path, earlier: EarlierSources, reporter: Reporter) -> Tra
         reporter.message(line)
     settings = found.settings
     [model] = find_models([str(settings.model)], settings.source)
-    path, stored = _first_readable(found)
+    path, stored = read_first_weights(found)
     network = build_network(model, len(found.classes), settings, with_weights=False)
     outputs = classes_of(stored.state, network.head)
     if outputs not in (None, len(found.classes)):
@@ -134,11 +134,20 @@ def _load_earlier(run: Path, earlier: EarlierSources, reporter: Reporter) -> Tra
     seen = str(settings.transforms) if settings.transforms else network.preprocessing.in_words()
     reporter.message(f"network: {model} of {path}, input {seen}")
     network = replace(network, weights_origin=str(path))
-    return TrainedNetwork(network, found.classes, found.positive, found.cutoff, settings, Inference())
+    inference = Inference(fold=False)  # folding may move the fifth decimal of a probability
+    return TrainedNetwork(network, found.classes, found.positive, found.cutoff, settings, inference)
 
 
-def _first_readable(found: EarlierNetwork) -> tuple[Path, StoredWeights]:
-    """Return the first file of weights that is a state dict, else the first pickled network, which must be trusted."""
+def read_first_weights(found: EarlierNetwork) -> tuple[Path, StoredWeights]:
+    """Return the first file of weights that is a state dict, else the first pickled network, which must be trusted.
+
+    Raises
+    ------
+    PickledNetworkError
+        If there are pickled networks only, and the user does not trust them.
+    ModelError
+        If a file cannot be read.
+    """
     settings = found.settings
     refused: PickledNetworkError | None = None
     for path in found.weights:

@@ -144,9 +144,12 @@ def external_test(
     skip_unreadable: bool = False,
     allow_duplicates: bool = False,
     device: str = "auto",
+    earlier: Earlier = NOTHING_GIVEN,
     trust: TrustFlags = Trust(),  # noqa: B008
 ) -> int:
     """Test a finished run on other images with its frozen cutoff; the results are stored beside its own.
+
+    For a run folder of the earlier program it prints the command that tests its network as a run of its own.
 
     Parameters
     ----------
@@ -172,7 +175,7 @@ def external_test(
 
     external = ExternalData(data, name, group, layout, skip_unreadable, allow_duplicates)
     with trusting(trust), reporter_for_console().working() as reporter:
-        set_name, metrics = evaluate_external(run, external, device=device, reporter=reporter)
+        set_name, metrics = evaluate_external(run, external, earlier, device=device, reporter=reporter)
     for part in metrics_parts(set_name, metrics[set_name]):
         say(part)
     say(f"written: {run} (set {set_name})")

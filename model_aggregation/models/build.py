@@ -53,9 +53,10 @@ class Preprocessing:
         )
 
     def in_words(self) -> str:
-        """Return size, channels, resizing and interpolation for people."""
+        """Return size, channels, resizing, interpolation and an unusual decoding for people."""
         resize = self.resize if self.shorter_side is None else f"crop of shorter side {self.shorter_side}"
-        return f"{self.image_size}×{self.image_size}×{self.channels} {resize} {self.interpolation}"
+        decoding = "" if self.decoding == "standard" else f", decoded as by the {self.decoding} program"
+        return f"{self.image_size}×{self.image_size}×{self.channels} {resize} {self.interpolation}{decoding}"
 
     def normalize(self, images: Tensor, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
         """Turn uint8 images (N, C, H, W) into normalised float32; float images are passed through as they are."""
@@ -276,14 +277,21 @@ def fill_network(
         body, own_head = without_head(state, head)
         return library_form(model, body, channels=seen.channels, image_size=seen.image_size) | own_head
 
-    return fit_weights(
-        network.module,
-        todays_names(stored.state, head),
-        head=frozenset() if with_head else head,
-        origin=origin,
-        adapt=adapted,
-        allow_partial=allow_partial,
-    )
+    state = todays_names(stored.state, head)
+    try:
+        return fit_weights(
+            network.module,
+            state,
+            head=frozenset() if with_head else head,
+            origin=origin,
+            adapt=adapted,
+            allow_partial=allow_partial,
+        )
+    except ModelError as error:
+        if without_head(state, head)[1] and not without_head(network.module.state_dict(), head)[1]:
+            advice = " Its head has two layers, as those of the earlier program: --head mlp makes the same here."
+            raise ModelError(error.message.removesuffix(":") + f".{advice}", error.problems) from error
+        raise
 
 
 def head_tensors(

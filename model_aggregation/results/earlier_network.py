@@ -41,20 +41,19 @@ class EarlierSources:
     Parameters
     ----------
     settings
-        Of a run of the earlier program: its settings file; default: RUN.yaml in its folder.
+        Its settings file; default: RUN.yaml in its folder.
     weights
-        Of a run of the earlier program: its file of weights; default: the best or the last, as it was tested.
+        Its file of weights; default: those of the best or the last epoch, as its settings tested it.
     classes
-        Of a run of the earlier program: its class names, in the order of its sorted class folders; default: the header
-        of its RUN_test.csv, else the class folders of its data.
+        Its class names in the order of its class folders; default: from its RUN_test.csv, else from its data folder.
     positive
-        Of a run of the earlier program: its positive class of two; default: the sensitive one of its settings.
+        Its positive class of two; default: the sensitive one of its settings.
     transforms
-        Of a run of the earlier program: Python file with the transforms that it was trained with; default: its own.
+        Python file with the transforms that it was trained with, if they were changed.
     trust_pickle
-        Of a run of the earlier program: load a pickled network; loading runs whatever code the file holds.
+        Load a pickled network; loading runs whatever code the file holds.
     pickle_folder
-        With trust_pickle: the folder of the earlier program, whose Python files hold the classes of the network.
+        Folder whose Python files the classes of a trusted pickle come from, that of the earlier program.
     """
 
     settings: Path | None = None
@@ -82,6 +81,7 @@ class EarlierNetwork:
     """
 
     settings: Settings
+    settings_file: Path
     classes: tuple[str, ...]
     classes_from: str
     positive: str | None
@@ -113,13 +113,14 @@ def earlier_network(run: Path, sources: EarlierSources) -> EarlierNetwork:
     classes, classes_from = search.classes(settings)
     weights = search.weights(given, settings)
     positive, cutoff = search.cutoff(settings, classes)
-    if search.problems or settings is None:
+    if settings is None or search.problems:
         raise ResultsError(
             f"{run} is a run of the earlier program, and what it takes to use its network is not all there:",
             search.problems,
         )
     return EarlierNetwork(
         settings=settings,
+        settings_file=search.settings_file,
         classes=classes,
         classes_from=classes_from,
         positive=positive,
@@ -134,12 +135,13 @@ class _Search:
 
     def __init__(self, folder: RunFolder, sources: EarlierSources) -> None:
         self.folder, self.sources = folder, sources
+        self.settings_file = sources.settings or folder.settings_yaml
         self.said: list[str] = []
         self.problems: list[str] = []
 
     def settings(self) -> tuple[Mapping[str, Any], Settings | None]:
         """Return the settings as they stand in their file, and in today's words."""
-        path = self.sources.settings or self.folder.settings_yaml
+        path = self.settings_file
         if not path.is_file():
             there = ", ".join(str(found) for found in sorted(self.folder.path.glob("*.yaml")))
             where = f"{path} is not there" + (f" (but {there})" if there else "")
@@ -163,7 +165,8 @@ class _Search:
         """Return the class names in the order of the network's outputs, and where they stand."""
         found, origin = self._classes(settings)
         if not found:
-            where = f"neither {self.folder.predictions_csv('test')} nor its data folder is there"
+            data = "settings that name the data folder" if settings is None else f"its data folder {settings.data}"
+            where = f"neither {self.folder.predictions_csv('test')} nor {data} is there"
             self.problems.append(f"classes: {where}; give them in the order of the class folders: --classes A B C")
             return (), ""
         if len(set(found)) < len(found):
@@ -200,7 +203,7 @@ class _Search:
         best, last = ([self.folder.path / name for name in names] for names in (_BEST, _LAST))
         for names, reason in (
             (best if wants_best else [], "as test_best_model says"),
-            (last, "there is none of the best epoch" if wants_best else "test_best_model is not set"),
+            (last, "there is none of the best epoch" if wants_best else "its settings do not ask for the best"),
         ):
             found = tuple(path for path in names if path.is_file())
             if found:
