@@ -26,7 +26,7 @@ from model_aggregation.plan import Plan
 from model_aggregation.prediction import predict_folder
 from model_aggregation.progress import ConsoleReporter, Reporter
 from model_aggregation.results import leaderboard as ranking
-from model_aggregation.results.earlier_network import EarlierSources
+from model_aggregation.results.earlier_sources import EarlierSources
 from model_aggregation.results.index import Index, RebuildReport
 from model_aggregation.results.objects import Group, Run
 from model_aggregation.trusted_code import Trust, trusting

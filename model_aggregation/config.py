@@ -39,7 +39,7 @@ class Settings(Options):
         if recipe == "earlier" and given.get("cutoff_on") == "test":
             usual["cutoff_rule"] = "earlier"
         if recipe == "earlier" and given.get("train") is False:  # its own weights: the probabilities that they gave
-            usual |= {"decoding": "earlier", "memory_format": "contiguous"}
+            usual |= {"decoding": "earlier", "memory_format": "contiguous", "predict_batch_size": 1}
         return {**RECIPES[recipe], **usual, **given}
 
     @model_validator(mode="after")

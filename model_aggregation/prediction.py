@@ -27,13 +27,8 @@ from model_aggregation.models.weights import StoredWeights, fit_weights, read_we
 from model_aggregation.models.zoo import find_models, parse_model_name
 from model_aggregation.named_code import code_of_run
 from model_aggregation.progress import Reporter
-from model_aggregation.results.earlier_network import (
-    NOTHING_GIVEN,
-    EarlierNetwork,
-    EarlierSources,
-    earlier_network,
-    is_earlier_folder,
-)
+from model_aggregation.results.earlier_network import EarlierNetwork, earlier_network, is_earlier_folder
+from model_aggregation.results.earlier_sources import NOTHING_GIVEN, EarlierSources
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.settings_files import stored_settings
 from model_aggregation.startup import keep_freed_memory
@@ -134,7 +129,7 @@ def _load_earlier(run: Path, earlier: EarlierSources, reporter: Reporter) -> Tra
     seen = str(settings.transforms) if settings.transforms else network.preprocessing.in_words()
     reporter.message(f"network: {model} of {path}, input {seen}")
     network = replace(network, weights_origin=str(path))
-    inference = Inference(fold=False)  # folding may move the fifth decimal of a probability
+    inference = Inference(batch_size=1, fold=False)  # as there: either may move the fifth decimal of a probability
     return TrainedNetwork(network, found.classes, found.positive, found.cutoff, settings, inference)
 
 

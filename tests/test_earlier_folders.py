@@ -15,8 +15,8 @@ from PIL import Image
 
 import model_aggregation as ma
 from model_aggregation.errors import ResultsError, SettingsError, UntrustedCodeError
-
-from model_aggregation.results.earlier_network import EarlierSources, earlier_network as found_of  # isort: skip
+from model_aggregation.results.earlier_network import earlier_network as found_of
+from model_aggregation.results.earlier_sources import EarlierSources
 
 RUN = Path("log/old")
 IMAGE = Path("data/test/ng/0.png")

@@ -15,7 +15,8 @@ from model_aggregation.data.scan import Layout, scan
 from model_aggregation.errors import DataError, ResultsError, SettingsError
 from model_aggregation.names import default_name
 from model_aggregation.prediction import read_first_weights
-from model_aggregation.results.earlier_network import EarlierNetwork, EarlierSources, earlier_network
+from model_aggregation.results.earlier_network import EarlierNetwork, earlier_network
+from model_aggregation.results.earlier_sources import EarlierSources
 
 
 def refuse_earlier_test(

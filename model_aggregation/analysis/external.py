@@ -34,7 +34,8 @@ from model_aggregation.files import file_hash, write_csv, write_json
 from model_aggregation.names import check_group_name, check_path_lengths, default_name, same_name
 from model_aggregation.prediction import TrainedNetwork, load_trained, predict_images
 from model_aggregation.progress import Reporter
-from model_aggregation.results.earlier_network import NOTHING_GIVEN, EarlierSources, is_earlier_folder
+from model_aggregation.results.earlier_network import is_earlier_folder
+from model_aggregation.results.earlier_sources import NOTHING_GIVEN, EarlierSources
 from model_aggregation.results.locks import run_lock
 from model_aggregation.results.records import group_of
 from model_aggregation.results.run_folder import RunFolder

@@ -10,7 +10,7 @@ from rich.console import Console
 from model_aggregation.analysis.table_question import TableQuestion
 from model_aggregation.cli.app import TrustFlags, app, reporter_for_console, say
 from model_aggregation.errors import ModelAggregationError
-from model_aggregation.results.earlier_network import NOTHING_GIVEN, EarlierSources
+from model_aggregation.results.earlier_sources import NOTHING_GIVEN, EarlierSources
 from model_aggregation.trusted_code import Trust, trusting
 
 Files = Annotated[Sequence[Path], Parameter(consume_multiple=True, negative=())]

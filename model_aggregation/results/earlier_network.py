@@ -9,19 +9,18 @@ import shutil
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
-
-from cyclopts import Parameter
+from typing import Any
 
 from model_aggregation.config import Settings, nearest
-from model_aggregation.earlier_settings import is_earlier
+from model_aggregation.earlier_settings import EARLIER_TRANSFORMS, is_earlier
 from model_aggregation.errors import ResultsError, SettingsError
 from model_aggregation.evaluation.cutoff import DEFAULT_CUTOFF
 from model_aggregation.named_code import trusted_settings
 from model_aggregation.names import SINGLE
+from model_aggregation.results.earlier_sources import EarlierSources
 from model_aggregation.results.index import INDEX_NAME
 from model_aggregation.results.records import is_earlier_run
 from model_aggregation.results.run_folder import RunFolder
@@ -32,44 +31,6 @@ _STATUS_CUTOFF = re.compile(r"CutOff is (\d+(?:\.\d+)?)\.\(")
 _BEST = ("best_model_all.pth", "best_model_weight.pth")
 _LAST = ("last_model_weight.pth", "last_model_all.pth")
 """The files of the earlier program, of the same weights the state dict first: it swapped the names of the best."""
-
-
-@dataclass(frozen=True)
-class EarlierSources:
-    """What a run folder of the earlier program lacks, or what stands above what it holds.
-
-    Parameters
-    ----------
-    settings
-        Its settings file; default: RUN.yaml in its folder.
-    weights
-        Its file of weights; default: those of the best or the last epoch, as its settings tested it.
-    classes
-        Its class names in the order of its class folders; default: from its RUN_test.csv, else from its data folder.
-    positive
-        Its positive class of two; default: the sensitive one of its settings.
-    transforms
-        Python file with the transforms that it was trained with, if they were changed.
-    trust_pickle
-        Load a pickled network; loading runs whatever code the file holds.
-    pickle_folder
-        Folder whose Python files the classes of a trusted pickle come from, that of the earlier program.
-    """
-
-    settings: Path | None = None
-    weights: Path | None = None
-    classes: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = ()
-    positive: str | None = None
-    transforms: Path | None = None
-    trust_pickle: Annotated[bool, Parameter(negative=())] = False
-    pickle_folder: Path | None = None
-
-    def given(self) -> list[str]:
-        """Return the names of what is given."""
-        return [entry.name for entry in fields(self) if getattr(self, entry.name) != entry.default]
-
-
-NOTHING_GIVEN = EarlierSources()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,10 +110,12 @@ class _Search:
             return {}, None
         given = read_mapping(path)
         typed: dict[str, Any] = {} if self.sources.transforms is None else {"transforms": self.sources.transforms}
-        settings = trusted_settings(path, **typed)
+        notes: list[str] = []
+        settings = trusted_settings(path, name=None, say=notes.append, **typed)  # no name: they will not be run
         if settings.model is None:
             raise SettingsError(f"{path} names several models; a run of the earlier program has one.")
         self.said.append(f"settings: {path}")
+        self.said += [note.removeprefix("earlier settings: ") for note in notes if EARLIER_TRANSFORMS in note]
         return given, settings.model_copy(
             update={
                 "trust_pickle": self.sources.trust_pickle,
