@@ -27,6 +27,7 @@ from model_aggregation.prediction import predict_folder
 from model_aggregation.progress import ConsoleReporter, Reporter
 from model_aggregation.results import leaderboard as ranking
 from model_aggregation.results.earlier_evaluation import rebuild_index as rebuild
+from model_aggregation.results.earlier_sources import EarlierSources
 from model_aggregation.results.index import RebuildReport
 from model_aggregation.results.objects import Group, Run
 from model_aggregation.trusted_code import Trust, trusting
@@ -110,15 +111,39 @@ def run(
 
 
 def predict(
-    run: Run | str | Path, folder: str | Path, *, device: str = "auto", trust_code: bool = False, remember: bool = False
+    run: Run | str | Path,
+    folder: str | Path,
+    *,
+    device: str = "auto",
+    quiet: bool = False,
+    trust_code: bool = False,
+    remember: bool = False,
+    **earlier: Any,
 ) -> pd.DataFrame:
     """Return probabilities and labels for the images in a folder; see :func:`prediction.predict_folder`.
 
     ``trust_code`` and ``remember``: see :class:`model_aggregation.trusted_code.Trust`.
+
+    For a run folder of the earlier program ``earlier`` may give what
+    :class:`model_aggregation.results.earlier_network.EarlierSources` knows, such as ``settings="old.yaml"``.
     """
     path = run.path if isinstance(run, Run) else Path(run)
-    with trusting(Trust(trust_code, remember)):
-        return predict_folder(path, Path(folder), device=device)
+    sources = _earlier_sources(earlier, "A prediction")
+    reporter = Reporter() if quiet else ConsoleReporter()
+    with trusting(Trust(trust_code, remember)), reporter.working() as working:
+        return predict_folder(path, Path(folder), sources, device=device, reporter=working)
+
+
+def _earlier_sources(given: dict[str, Any], verb: str, others: Sequence[str] = ()) -> EarlierSources:
+    """Return what was said for a run of the earlier program; ``others`` are further names that are known."""
+    known = [entry.name for entry in fields(EarlierSources)]
+    if unknown := [f"{name}: {nearest(name, [*others, *known])}" for name in given if name not in known]:
+        raise SettingsError(f"{verb} has no such settings:", unknown)
+    files = ("settings", "weights", "transforms", "pickle_folder")
+    values: dict[str, Any] = {
+        name: Path(value) if name in files and value is not None else value for name, value in given.items()
+    }
+    return EarlierSources(**{**values, "classes": tuple(given.get("classes", ()))})
 
 
 def analyze(
@@ -180,15 +205,16 @@ def test(  # the name of the command; pytest does not look for tests here
     ``trust_code`` and ``remember``: see :class:`model_aggregation.trusted_code.Trust`.
 
     ``external`` may give ``name``, ``group``, ``layout``, ``skip_unreadable`` and ``allow_duplicates``; see
-    :class:`model_aggregation.analysis.external.ExternalData`.
+    :class:`model_aggregation.analysis.external.ExternalData`. For a run folder of the earlier program the error says
+    the command that tests it; what is missing for it may be given as for :func:`predict`.
     """
     known = [entry.name for entry in fields(ExternalData)]
-    if unknown := [f"{name}: {nearest(name, known)}" for name in external if name not in known]:
-        raise SettingsError("A test has no such settings:", unknown)
+    of_data = {name: value for name, value in external.items() if name in known}
+    sources = _earlier_sources({name: external[name] for name in external if name not in known}, "A test", known)
     path = run.path if isinstance(run, Run) else Path(run)
     reporter = Reporter() if quiet else ConsoleReporter()
     with trusting(Trust(trust_code, remember)), reporter.working() as working:
-        return evaluate_external(path, ExternalData(Path(data), **external), device=device, reporter=working)[1]
+        return evaluate_external(path, ExternalData(Path(data), **of_data), sources, device=device, reporter=working)[1]
 
 
 def check(data: str | Path, *, out: str | Path | None = None, quiet: bool = False, **options: Any) -> Examination:

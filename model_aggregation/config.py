@@ -35,7 +35,11 @@ class Settings(Options):
         recipe = given.get("recipe", "standard")
         if recipe not in list(RECIPES):
             raise ValueError(f"recipe: '{recipe}' is unknown; {nearest(str(recipe), RECIPES)}")
-        usual = {"cutoff_rule": "earlier"} if recipe == "earlier" and given.get("cutoff_on") == "test" else {}
+        usual: dict[str, Any] = {}
+        if recipe == "earlier" and given.get("cutoff_on") == "test":
+            usual["cutoff_rule"] = "earlier"
+        if recipe == "earlier" and given.get("train") is False:  # its own weights: the probabilities that they gave
+            usual |= {"decoding": "earlier", "memory_format": "contiguous", "predict_batch_size": 1}
         return {**RECIPES[recipe], **usual, **given}
 
     @model_validator(mode="after")
@@ -56,6 +60,8 @@ class Settings(Options):
         files = self.weights_by_model()
         if "" in files and (len(self.weights) > 1 or len(self.models) > 1):
             problems.append("weights: several models need MODEL=FILE for each file")
+        if self.test_share == 1 and self.train:
+            problems.append("test_share: 1 leaves no image to train with; it belongs to train: false")
         if not self.train and not self.weights:
             problems.append("train: false needs a file of weights to test (weights)")
         if len(files) < len(self.weights):
@@ -114,6 +120,8 @@ class Settings(Options):
             "split_seed": ("no split table", self.split is None),
             "weights": ("pretrained: true (--pretrained)", self.pretrained),
             "trust_pickle": ("weights", bool(self.weights)),
+            "pickle_folder": ("trust_pickle: true (--trust-pickle)", self.trust_pickle),
+            "transform_input": ("channels: 3", self.channels == 3),
             "weights_dir": ("pretrained: true (--pretrained)", self.pretrained),
             "allow_partial_weights": ("pretrained: true (--pretrained)", self.pretrained),
             "normalize": ("no transforms file", self.transforms is None),

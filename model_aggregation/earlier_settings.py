@@ -24,6 +24,7 @@ EARLIER_TRANSFORMS = "use_transform.py"
 
 _LOSSES = {0: "cross_entropy", 1: "bce_with_logits", 2: "multi_margin", 3: "bce_with_logits", 4: "cosine"}
 _CTC = 5
+_RESCALING = ("inception_v3", "googlenet")
 _RECIPE_NOTE = (
     "trains as the earlier program did: Adam at a constant rate, flips, mean and deviation 0.5, drop_last, best by "
     "accuracy, head of two layers"
@@ -111,6 +112,7 @@ def convert_earlier(given: Mapping[str, Any], above: Mapping[str, Any] | None = 
             result.problems.append(f"{key}: unknown; {nearest(key, [*_KEYS, *Settings.model_fields])}")
     result.converting = ""
     _say_cutoff(result)
+    _say_whether_input_is_rescaled(result)
     if result.problems:
         raise SettingsError("The settings of the earlier program cannot be used:", result.problems)
     return result
@@ -133,6 +135,21 @@ def _say_cutoff(result: Conversion) -> None:
     if result.in_force("validation", default=True) is False:
         note += "; without validation images it is 0.5"
     result.put("cutoff_on", "validation", f"{note}; cutoff_on: test does as before")
+
+
+def _say_whether_input_is_rescaled(result: Conversion) -> None:
+    """Weights of a network that began random saw their input as it is, whatever torchvision does for published ones."""
+    began_random = result.given.get("pretrained") is False and result.in_force("pretrained") is True
+    model = str(result.in_force("model", "model_name")).lower()
+    if not (began_random and result.in_force("weights") and _is_torchvision(result) and model in _RESCALING):
+        return
+    if "transform_input" not in result.settings:
+        note = "the network began with random weights and saw its input as it is; published weights need true"
+        result.put("transform_input", False, note)
+
+
+def _is_torchvision(result: Conversion) -> bool:
+    return result.in_force("source", default="pytorch") in ("pytorch", "torchvision")
 
 
 def _run_name(result: Conversion, value: Any) -> None:
@@ -172,6 +189,8 @@ def _sys_split(result: Conversion, value: Any) -> None:
         return
     folder = PurePosixPath(str(data).replace("\\", "/"))
     if folder.suffix.lower() in (".csv", ".parquet"):
+        if "data" in result.above:
+            return  # a flag put a table in the place of the folder that the key is about
         result.problems.append(f"sys_split: says how a folder is read; {data} is a table, leave sys_split out")
     elif value and folder.parts[-2:-1] != ("cache",):
         result.put("layout", "classes", "split here, by default as before: test 0.2 of all, then train 0.8 of the rest")

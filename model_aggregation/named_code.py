@@ -10,7 +10,7 @@ from typing import Any
 from model_aggregation.config import Settings
 from model_aggregation.models.custom_modules import code_of_networks
 from model_aggregation.settings_files import read_settings
-from model_aggregation.trusted_code import NamedCode, code_file, code_text, require_trust
+from model_aggregation.trusted_code import NamedCode, code_file, code_folder, code_text, require_trust
 
 
 def trusted_settings(path: Path, *, say: Callable[[str], None] | None = None, **typed: Any) -> Settings:
@@ -36,6 +36,8 @@ def code_in_settings(settings: Settings, typed: Collection[str] = ()) -> Iterato
         yield code_file("transforms", settings.transforms)
     if settings.trust_pickle and "trust_pickle" not in typed:
         yield from (code_file("trust_pickle", path) for path in settings.weights_by_model().values())
+    if settings.pickle_folder is not None and "pickle_folder" not in typed:
+        yield code_folder("pickle_folder", settings.pickle_folder)
     if settings.engine == "ray" and settings.address is not None and "address" not in typed:
         yield code_text("address", settings.address)
     if not {"model", "models"} & set(typed):

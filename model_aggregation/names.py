@@ -12,7 +12,7 @@ from pathlib import Path, PureWindowsPath
 from typing import get_args
 
 from model_aggregation.errors import SettingsError
-from model_aggregation.options import Source
+from model_aggregation.input_options import Source
 
 SINGLE = "single"
 """What stands for the group of a run that belongs to none; no run and no group may be called so."""

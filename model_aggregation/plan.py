@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from model_aggregation.cache_folder import user_folder, why_not_writable
 from model_aggregation.config import Settings, nearest
 from model_aggregation.data.augmentation import load_transforms
@@ -24,6 +26,7 @@ from model_aggregation.data.scan import scan
 from model_aggregation.data.splitting import FoldRule, SplitRule, apply_split, fold_tables, split_images
 from model_aggregation.environment import device_choice, with_launched_devices
 from model_aggregation.errors import DataError, SettingsError
+from model_aggregation.models.libraries import rescales_input
 from model_aggregation.models.zoo import ModelName, find_models
 from model_aggregation.names import SINGLE, check_path_lengths
 from model_aggregation.results.plot_settings import PlotSettings, read_plot_settings
@@ -230,6 +233,9 @@ def _check_effects(plan: Plan) -> None:
         "cutoff_rule": ("there are two classes", plan.positive is not None),
         "cutoff_on": ("there are two classes", plan.positive is not None),
     }
+    if settings.transform_input is not None:
+        can = any(rescales_input(run.model) for run in plan.runs)
+        conditions["transform_input"] = ("a model is torchvision's inception_v3 or googlenet", can)
     problems = [
         f"{key} has an effect only if {needs}"
         for key, (needs, effective) in conditions.items()
@@ -323,6 +329,9 @@ def _with_splits(settings: Settings, table: ImageTable, alike: LookAlikes | None
     unit = "group" if table.has_groups else "image"
     if table.presplit and settings.folds is None:
         return (table,), "as the data set says"
+    if settings.test_share == 1:
+        frame = table.frame.assign(split=np.where(table.frame["readable"].astype(bool), "test", ""))
+        return (replace(table, frame=frame),), f"{MADE_HERE}: all images are tested"
     if alike is not None:
         table = keep_together(table, alike)
         unit += f", {words_of_kept(table)}"
@@ -351,6 +360,7 @@ def _checked(settings: Settings, tables: tuple[ImageTable, ...], alike: LookAlik
                 skip_unreadable=settings.skip_unreadable,
                 allow_duplicates=settings.allow_duplicates,
                 alike=alike,
+                trains=settings.train,
             )
         except DataError as error:
             where = f"Fold {number} of {len(tables)}: " if len(tables) > 1 else ""

@@ -13,18 +13,22 @@ from model_aggregation.data.dicom import holds_dicom
 from model_aggregation.data.folder_walk import walk_folder
 from model_aggregation.data.inspection import describe_file
 from model_aggregation.data.loading import image_source
-from model_aggregation.errors import DataError, ResultsError
+from model_aggregation.errors import DataError, ResultsError, SettingsError
 from model_aggregation.evaluation.decision import decide
 from model_aggregation.fabric import make_fabric
 from model_aggregation.files import read_json
 from model_aggregation.models.arithmetic import Arithmetic, Inference
-from model_aggregation.models.build import Network, Preprocessing, build_network, pixel_rule
+from model_aggregation.models.build import Network, Preprocessing, build_network, fill_network, pixel_rule
+from model_aggregation.models.earlier_weights import classes_of
 from model_aggregation.models.inference import predict_logits, softmax
 from model_aggregation.models.memory import NotEnoughMemoryError, free_memory
-from model_aggregation.models.weights import fit_weights, read_weights
-from model_aggregation.models.zoo import parse_model_name
+from model_aggregation.models.pickled_networks import PickledNetworkError
+from model_aggregation.models.weights import StoredWeights, fit_weights, read_weights, read_weights_file
+from model_aggregation.models.zoo import find_models, parse_model_name
 from model_aggregation.named_code import code_of_run
 from model_aggregation.progress import Reporter
+from model_aggregation.results.earlier_network import EarlierNetwork, earlier_network, is_earlier_folder
+from model_aggregation.results.earlier_sources import NOTHING_GIVEN, EarlierSources
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.settings_files import stored_settings
 from model_aggregation.startup import keep_freed_memory
@@ -50,16 +54,32 @@ class TrainedNetwork:
         return [self.classes[index] for index in decide(probabilities, positive=positive, cutoff=self.cutoff)]
 
 
-def load_trained(run: Path) -> TrainedNetwork:
+def load_trained(
+    run: Path, earlier: EarlierSources = NOTHING_GIVEN, *, reporter: Reporter | None = None
+) -> TrainedNetwork:
     """Build the network of a finished run with the weights that were tested.
+
+    Parameters
+    ----------
+    earlier
+        For a run of the earlier program: what its folder lacks, or what stands above it.
+    reporter
+        Told what was taken from where for such a run.
 
     Raises
     ------
     ResultsError
         If ``run`` is no folder of a finished run.
+    SettingsError
+        If something is given for a run of the earlier program, and this is none.
     UntrustedCodeError
         If the run names code, and the user has not said yes to it.
     """
+    if is_earlier_folder(run):
+        return _load_earlier(run, earlier, reporter or Reporter())
+    if given := earlier.given():
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise SettingsError(f"{flags}: for a run folder of the earlier program only, and {run} is none.")
     folder = RunFolder(run)
     if not folder.finished:
         raise ResultsError(f"{run} is not the folder of a finished run (it has no metrics.json).")
@@ -90,9 +110,56 @@ def load_trained(run: Path) -> TrainedNetwork:
     return TrainedNetwork(network, tuple(facts["classes"]), facts["positive"], cutoff, settings, inference)
 
 
+def _load_earlier(run: Path, earlier: EarlierSources, reporter: Reporter) -> TrainedNetwork:
+    """Build the network of a run of the earlier program, which sees images exactly as it did there."""
+    found = earlier_network(run, earlier)
+    for line in found.said:
+        reporter.message(line)
+    settings = found.settings
+    [model] = find_models([str(settings.model)], settings.source)
+    path, stored = read_first_weights(found)
+    network = build_network(model, len(found.classes), settings, with_weights=False)
+    outputs = classes_of(stored.state, network.head)
+    if outputs not in (None, len(found.classes)):
+        raise ResultsError(
+            f"The network of {path} has {outputs} classes, but {found.classes_from} names {len(found.classes)}: "
+            f"{', '.join(found.classes[:10])}. Give the names in the order of the class folders: --classes A B C"
+        )
+    fill_network(network, stored, origin=str(path), with_head=True)
+    seen = str(settings.transforms) if settings.transforms else network.preprocessing.in_words()
+    reporter.message(f"network: {model} of {path}, input {seen}")
+    network = replace(network, weights_origin=str(path))
+    inference = Inference(batch_size=1, fold=False)  # as there: either may move the fifth decimal of a probability
+    return TrainedNetwork(network, found.classes, found.positive, found.cutoff, settings, inference)
+
+
+def read_first_weights(found: EarlierNetwork) -> tuple[Path, StoredWeights]:
+    """Return the first file of weights that is a state dict, else the first pickled network, which must be trusted.
+
+    Raises
+    ------
+    PickledNetworkError
+        If there are pickled networks only, and the user does not trust them.
+    ModelError
+        If a file cannot be read.
+    """
+    settings = found.settings
+    refused: PickledNetworkError | None = None
+    for path in found.weights:
+        try:
+            return path, read_weights_file(path)
+        except PickledNetworkError as error:
+            refused = refused or error
+    if not settings.trust_pickle and refused is not None:
+        raise refused
+    path = found.weights[0]
+    return path, read_weights_file(path, trust_pickle=True, pickle_folder=settings.pickle_folder)
+
+
 def predict_folder(
     run: Path,
     source: Path,
+    earlier: EarlierSources = NOTHING_GIVEN,
     *,
     device: str = "auto",
     batch_size: int | None = None,
@@ -100,9 +167,10 @@ def predict_folder(
 ) -> pd.DataFrame:
     """Return one row for each image in or below ``source`` (or for one image file).
 
-    Columns: ``path``, ``predict_label``, one probability per class, ``(error)``. An image that cannot be read has an
-    error and nothing else; it is never replaced. The network computes as it did in its run's own test, unless
-    ``batch_size`` says how many images at once.
+    ``earlier`` is what the folder of a run of the earlier program lacks; what was taken from where is told to the
+    ``reporter``. Columns: ``path``, ``predict_label``, one probability per class, ``(error)``. An image that cannot be
+    read has an error and nothing else; it is never replaced. The network computes as it did in its run's own test,
+    unless ``batch_size`` says how many images at once.
 
     Raises
     ------
@@ -112,7 +180,7 @@ def predict_folder(
         If the run is not finished.
     """
     reporter = reporter or Reporter()
-    trained = load_trained(run)
+    trained = load_trained(run, earlier, reporter=reporter)
     paths = _image_paths(source)
     rule = reading_rule(trained.settings.window, trained.settings.max_pixels)
     facts = [describe_file(str(path), rule) for path in paths]

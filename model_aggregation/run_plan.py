@@ -190,6 +190,7 @@ def _shared_values(settings: Settings, model: ModelName, *, positive: str | None
         "cache_folder": settings.cache_folder and settings.cache_folder.resolve(),
         "weights": _own_weights(model, settings),
         "weights_dir": settings.weights_dir and settings.weights_dir.resolve(),
+        "pickle_folder": settings.pickle_folder and settings.pickle_folder.resolve(),
         "model_sets": None,  # the models stand by name
     }
 
@@ -207,6 +208,8 @@ def _weights_text(model: ModelName, settings: Settings) -> str:
     file = weights_file(model, settings) or weights_in_folder(model, settings.weights_dir)
     if not is_published(model) and weights_file(model, settings) is None:
         return f"{file}, no tag of {model.source}'s: input as its default weights expect, unless --normalize says other"
+    if file == weights_file(model, settings) and file is not None and settings.train:
+        return f"{file}, all but the head, which starts anew"
     return str(file) if file else f"published by {model.source}" + (f" ({model.tag})" if model.tag else "")
 
 

@@ -75,3 +75,8 @@ def seconds_of(duration: str) -> int:
 def text_as_number(value: Any) -> Any:
     """Return digits as a number."""
     return int(value) if isinstance(value, str) and value.isdigit() else value  # the command line hands over text
+
+
+def none_is_nothing(value: Any) -> Any:
+    """Take the words none and null, as they are typed on the command line, for nothing."""
+    return None if isinstance(value, str) and value.lower() in ("none", "null") else value

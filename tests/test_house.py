@@ -17,6 +17,7 @@ LAYERS = [
     ["torchvision_operators", "trusted_code"],
     ["evaluation"],
     ["recipes", "setting_values"],
+    ["input_options"],
     ["options"],
     ["config"],
     ["names"],

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from model_aggregation.analysis.earlier_test import refuse_earlier_test
 from model_aggregation.analysis.groups import refresh_tables
 from model_aggregation.analysis.run_sets import (
     OWN_SETS,
@@ -33,6 +34,8 @@ from model_aggregation.files import file_hash, write_csv, write_json
 from model_aggregation.names import check_group_name, check_path_lengths, default_name, same_name
 from model_aggregation.prediction import TrainedNetwork, load_trained, predict_images
 from model_aggregation.progress import Reporter
+from model_aggregation.results.earlier_network import is_earlier_folder
+from model_aggregation.results.earlier_sources import NOTHING_GIVEN, EarlierSources
 from model_aggregation.results.locks import run_lock
 from model_aggregation.results.records import group_of
 from model_aggregation.results.run_folder import RunFolder
@@ -69,25 +72,39 @@ class ExternalData:
 
 
 def evaluate_external(
-    run: Path, data: ExternalData, *, device: str = "auto", reporter: Reporter | None = None
+    run: Path,
+    data: ExternalData,
+    earlier: EarlierSources = NOTHING_GIVEN,
+    *,
+    device: str = "auto",
+    reporter: Reporter | None = None,
 ) -> tuple[str, Metrics]:
     """Test a finished run on other images and store the results beside its own; return the set's name and all numbers.
+
+    Parameters
+    ----------
+    earlier
+        What a run folder of the earlier program lacks for the command that tests it.
 
     Raises
     ------
     ResultsError
-        If the run is not finished, or its set of this name holds other images.
+        If the run is not finished, or its set of this name holds other images. For a run of the earlier program with
+        the command that tests it.
     SettingsError
-        If the name of the set is not allowed.
+        If the name of the set is not allowed, or something is given for a run of the earlier program, and it is none.
     DataError
         If there are no test images, classes the run does not know, unreadable images, or images it has learnt from.
     """
     reporter = reporter or Reporter()
+    if is_earlier_folder(run):
+        options = _typed_options(data, device)
+        refuse_earlier_test(run, data.source, earlier, layout=data.layout, options=options, name=data.name)
     folder = RunFolder(run.resolve())
     name = _set_name(data)
     check_path_lengths([folder.predicted_labels_csv(name), folder.set_images_csv(name), folder.roc_png(name)])
     with _locked(folder):
-        trained = load_trained(folder.path)
+        trained = load_trained(folder.path, earlier)
         table, part = _scanned(data, trained.classes)
         reading = reading_rule(trained.settings.window, trained.settings.max_pixels)
         table = inspect(table, progress=partial(reporter.count, "reading images"), rule=reading)
@@ -104,6 +121,14 @@ def evaluate_external(
         refresh_index(folder)
         refresh_tables(folder)
     return name, metrics
+
+
+def _typed_options(data: ExternalData, device: str) -> list[str]:
+    """Return the flags of a run that mean what was said of the data."""
+    flags = {"--skip-unreadable": data.skip_unreadable, "--allow-duplicates": data.allow_duplicates}
+    words = [flag for flag, given in flags.items() if given]
+    words += [] if data.group is None else ["--group", data.group]
+    return words if device == "auto" else [*words, "--device", device]
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from cyclopts import Parameter
 from model_aggregation.cli.app import app, say
 from model_aggregation.cli.data_options import Layout
 from model_aggregation.config import make_settings
-from model_aggregation.options import Augmentation, Options, Source
+from model_aggregation.input_options import Source
+from model_aggregation.options import Augmentation, Options
 
 
 def _explained(setting: str) -> Parameter:

@@ -10,10 +10,12 @@ from rich.console import Console
 from model_aggregation.analysis.table_question import TableQuestion
 from model_aggregation.cli.app import TrustFlags, app, reporter_for_console, say
 from model_aggregation.errors import ModelAggregationError
+from model_aggregation.results.earlier_sources import NOTHING_GIVEN, EarlierSources
 from model_aggregation.trusted_code import Trust, trusting
 
 Files = Annotated[Sequence[Path], Parameter(consume_multiple=True, negative=())]
 Question = Annotated[TableQuestion, Parameter(name="*")]
+Earlier = Annotated[EarlierSources, Parameter(name="*", group="Runs of the earlier program")]
 
 
 @app.command
@@ -25,9 +27,12 @@ def predict(
     out: Path | None = None,
     device: str = "auto",
     batch_size: int | None = None,
+    earlier: Earlier = NOTHING_GIVEN,
     trust: TrustFlags = Trust(),  # noqa: B008
 ) -> int:
     """Predict new images with a finished run: probabilities, and the label at the run's cutoff.
+
+    A run folder of the earlier program will do too: what was taken from where is said, what it lacks is asked for.
 
     Parameters
     ----------
@@ -46,7 +51,7 @@ def predict(
     from model_aggregation.prediction import predict_folder
 
     with trusting(trust), reporter_for_console().working() as reporter:
-        table = predict_folder(run, folder, device=device, batch_size=batch_size, reporter=reporter)
+        table = predict_folder(run, folder, earlier, device=device, batch_size=batch_size, reporter=reporter)
     if out is None:
         say(csv_text(table).rstrip("\n"))
     else:
@@ -140,9 +145,12 @@ def external_test(
     skip_unreadable: bool = False,
     allow_duplicates: bool = False,
     device: str = "auto",
+    earlier: Earlier = NOTHING_GIVEN,
     trust: TrustFlags = Trust(),  # noqa: B008
 ) -> int:
     """Test a finished run on other images with its frozen cutoff; the results are stored beside its own.
+
+    For a run folder of the earlier program it prints the command that tests its network as a run of its own.
 
     Parameters
     ----------
@@ -168,7 +176,7 @@ def external_test(
 
     external = ExternalData(data, name, group, layout, skip_unreadable, allow_duplicates)
     with trusting(trust), reporter_for_console().working() as reporter:
-        set_name, metrics = evaluate_external(run, external, device=device, reporter=reporter)
+        set_name, metrics = evaluate_external(run, external, earlier, device=device, reporter=reporter)
     for part in metrics_parts(set_name, metrics[set_name]):
         say(part)
     say(f"written: {run} (set {set_name})")

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from model_aggregation.cli.app import TrustFlags, app, reporter_for_console, say
 from model_aggregation.errors import ModelAggregationError
-from model_aggregation.options import Source
+from model_aggregation.input_options import Source
 from model_aggregation.trusted_code import Trust, trusting
 
 if TYPE_CHECKING:

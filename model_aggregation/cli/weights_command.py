@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from model_aggregation.cli.app import TrustFlags, app, reporter_for_console, say
-from model_aggregation.options import Source
+from model_aggregation.input_options import Source
 from model_aggregation.trusted_code import Trust, trusting
 
 weights = App(name="weights", help="Weights for machines without internet: fetch them into a folder, verify a folder.")

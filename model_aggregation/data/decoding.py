@@ -24,6 +24,9 @@ DICOM                        by its LUTs and its window, see ``data.dicom``
 A window (``ReadingRule.window``) replaces the scale of grey images of 16 and 32 bits and of floats: the values from
 its lower to its upper end become 0 to 255, what lies outside is clipped. It has no effect on other images.
 
+Decoded as the ``earlier`` program did, an image is not turned as EXIF says, and transparency is dropped: Pillow's
+``convert`` of the file as it is. Grey images of more than 8 bits are read as above.
+
 Embedded colour profiles are not applied. An EXIF block that cannot be parsed says nothing: the image stays as
 stored. Formats that Pillow hands to other programs (EPS to Ghostscript) or knows by name only are not opened.
 """
@@ -44,6 +47,7 @@ from model_aggregation.data.windows import Window, read_window
 from model_aggregation.errors import DataError, SettingsError
 
 Channels = Literal[1, 3]
+Decoding = Literal["standard", "earlier"]
 
 # Written out, so that which files count as images does not depend on the Pillow that is installed.
 _IMAGES = (
@@ -130,7 +134,9 @@ class DecodedImage:
     box: tuple[float, float, float, float] | None = None
 
 
-def open_image(path: Path | str, *, channels: Channels, rule: ReadingRule = USUAL_READING) -> Image.Image:
+def open_image(
+    path: Path | str, *, channels: Channels, rule: ReadingRule = USUAL_READING, decoding: Decoding = "standard"
+) -> Image.Image:
     """Read one image file as mode ``L`` (1 channel) or ``RGB`` (3 channels), oriented, first frame.
 
     Raises
@@ -138,7 +144,7 @@ def open_image(path: Path | str, *, channels: Channels, rule: ReadingRule = USUA
     DataError
         When the file cannot be read whole, with Pillow's reason. Nothing is ever filled in.
     """
-    return decode_bytes(read_bytes(path), path, channels=channels, rule=rule).image
+    return decode_bytes(read_bytes(path), path, channels=channels, rule=rule, decoding=decoding).image
 
 
 def decode(path: Path | str, *, channels: Channels, rule: ReadingRule = USUAL_READING) -> np.ndarray:
@@ -184,7 +190,13 @@ def reduction(data: bytes, enough_px: int) -> int:
 
 
 def decode_bytes(
-    data: bytes, path: Path | str, *, channels: Channels, reduced: int = 1, rule: ReadingRule = USUAL_READING
+    data: bytes,
+    path: Path | str,
+    *,
+    channels: Channels,
+    reduced: int = 1,
+    rule: ReadingRule = USUAL_READING,
+    decoding: Decoding = "standard",
 ) -> DecodedImage:
     """Decode the content of one image file, as :func:`open_image`; ``path`` is only for the message.
 
@@ -198,13 +210,16 @@ def decode_bytes(
             if is_dicom(data):
                 image, mode = decode_dicom(data, rule.window)
                 return DecodedImage(image.convert("L" if channels == 1 else "RGB"), image.size, mode, "DICOM")
-            return _decode_by_pillow(data, channels=channels, reduced=reduced, window=rule.window)
+            image = _open(data)
+            if decoding == "earlier" and not _is_scaled(image):
+                plain = image.convert("L" if channels == 1 else "RGB")
+                return DecodedImage(plain, plain.size, image.mode, image.format or "")
+            return _decode_by_pillow(image, channels=channels, reduced=reduced, window=rule.window)
     except Exception as reason:  # a damaged file can raise anything from a decoder
         raise DataError(f"{path}: cannot be read: {_reason_text(reason, data)}") from reason
 
 
-def _decode_by_pillow(data: bytes, *, channels: Channels, reduced: int, window: Window | None) -> DecodedImage:
-    image = _open(data)
+def _decode_by_pillow(image: Image.Image, *, channels: Channels, reduced: int, window: Window | None) -> DecodedImage:
     mode, image_format, size = image.mode, image.format or "", image.size
     if reduced > 1:
         image.draft(None, (image.width // reduced, image.height // reduced))
@@ -260,7 +275,7 @@ def to_eight_bit(image: Image.Image, *, channels: Channels, window: Window | Non
     (40, 20, 10)
     """
     wanted: str = "L" if channels == 1 else "RGB"
-    if image.mode.startswith("I") or image.mode == "F":
+    if _is_scaled(image):
         return _scaled_grey(image, window).convert(wanted)
     if image.has_transparency_data:
         rgba = image.convert("LA" if image.mode == "La" else "RGBA").convert("RGBA")
@@ -270,6 +285,11 @@ def to_eight_bit(image: Image.Image, *, channels: Channels, window: Window | Non
     if image.mode == "L":
         return image.convert(wanted)
     return image.convert("RGB").convert(wanted)
+
+
+def _is_scaled(image: Image.Image) -> bool:
+    """Tell whether an image holds grey values beyond 8 bits, which are brought to 0 to 255."""
+    return image.mode.startswith("I") or image.mode == "F"
 
 
 def _open(data: bytes) -> Image.Image:

@@ -25,6 +25,7 @@ def check(
     skip_unreadable: bool = False,
     allow_duplicates: bool = False,
     alike: LookAlikes | None = None,
+    trains: bool = True,
 ) -> tuple[ImageTable, list[Finding]]:
     """Judge an inspected and split table: return it with its warnings and notes, or stop.
 
@@ -38,6 +39,8 @@ def check(
         Accept the same pixels in test and in another split, with a warning.
     alike
         Near duplicates, which are judged too.
+    trains
+        Whether there must be images to train with.
 
     Raises
     ------
@@ -45,6 +48,8 @@ def check(
         With all errors at once, each as one of the ``problems``.
     """
     findings = list_findings(table, skip_unreadable=skip_unreadable, allow_duplicates=allow_duplicates, alike=alike)
+    if not trains:
+        findings = [finding for finding in findings if finding.kind != "no-train"]
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         plural = "s stand" if len(errors) > 1 else " stands"

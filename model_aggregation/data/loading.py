@@ -200,7 +200,7 @@ class _Files(torch.utils.data.Dataset[Tensor]):
         if self._transform is None:
             self._transform = load_transforms(self.images.transforms)[self.name]  # type: ignore[assignment]
         with _own_random_numbers(self.seed, position):
-            image = open_image(Path(path), channels=rule.channels, rule=rule.reading)  # type: ignore[arg-type]
+            image = open_image(path, channels=rule.channels, rule=rule.reading, decoding=rule.decoding)  # type: ignore[arg-type]
             try:
                 result = self._transform(image)  # type: ignore[misc]
             except Exception as error:

@@ -11,6 +11,7 @@ from model_aggregation.data.decoding import (
     MOST_PIXELS,
     USUAL_READING,
     DecodedImage,
+    Decoding,
     ReadingRule,
     decode_bytes,
     read_bytes,
@@ -32,7 +33,8 @@ class PixelRule:
 
     ``resize`` is ``squash`` (width and height brought to the square, each by its own factor), ``crop`` (the shorter
     side brought to ``shorter_side`` pixels, then the square in the middle is taken) or ``pad`` (the longer side brought
-    to the square, the rest filled with :data:`PADDING`, the image in the middle). ``reading``: how the file is read.
+    to the square, the rest filled with :data:`PADDING`, the image in the middle). ``reading`` and ``decoding``: how the
+    file is read, see :mod:`model_aggregation.data.decoding`.
     """
 
     image_size: int
@@ -41,6 +43,7 @@ class PixelRule:
     resize: str = "squash"
     shorter_side: int | None = None
     reading: ReadingRule = USUAL_READING
+    decoding: Decoding = "standard"
 
     @property
     def key(self) -> str:
@@ -56,7 +59,7 @@ class PixelRule:
     def reduction_of(self, data: bytes) -> int:
         """Return by how much a file may be reduced in decoding: whole pixels are taken by ``nearest``, so not then."""
         enough = _REDUCED_AT_LEAST * (self.shorter_side or self.image_size)
-        return 1 if self.interpolation == "nearest" else reduction(data, enough)
+        return 1 if self.interpolation == "nearest" or self.decoding == "earlier" else reduction(data, enough)
 
 
 def decode_to_rule(path: str, rule: PixelRule) -> np.ndarray:
@@ -77,13 +80,20 @@ def decode_to_rules(path: str, rules: Sequence[PixelRule]) -> list[np.ndarray]:
         When the file cannot be read whole, or is too long and thin to be cropped.
     """
     data = read_bytes(path)
-    decoded: dict[tuple[int, int, ReadingRule], DecodedImage] = {}
+    decoded: dict[tuple[int, int, ReadingRule, Decoding], DecodedImage] = {}
     pixels = []
     for rule in rules:
-        how = (rule.channels, rule.reduction_of(data), rule.reading)
+        how = (rule.channels, rule.reduction_of(data), rule.reading, rule.decoding)
         if how not in decoded:
-            channels, reduced, reading = how
-            decoded[how] = decode_bytes(data, path, channels=channels, reduced=reduced, rule=reading)  # type: ignore[arg-type]
+            channels, reduced, reading, decoding = how
+            decoded[how] = decode_bytes(
+                data,
+                path,
+                channels=channels,  # type: ignore[arg-type]
+                reduced=reduced,
+                rule=reading,
+                decoding=decoding,
+            )
         image = _to_square(decoded[how], path, rule)
         pixels.append(np.array(image, dtype=np.uint8).reshape(rule.image_size, rule.image_size, rule.channels))
     return pixels

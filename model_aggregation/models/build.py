@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from model_aggregation.config import Settings
-from model_aggregation.data.decoding import reading_rule
+from model_aggregation.data.decoding import Decoding, reading_rule
 from model_aggregation.data.pixels import PixelRule
 from model_aggregation.errors import ModelError, SettingsError
 from model_aggregation.models.adapting import library_form
+from model_aggregation.models.earlier_weights import todays_names, without_head
 from model_aggregation.models.heads import fresh_head, learning_parts, with_mlp_head
 from model_aggregation.models.libraries import IMAGENET, input_facts, make_module, rescales_input
 from model_aggregation.models.own import check_logits
 from model_aggregation.models.published import Whereabouts, published_weights
 from model_aggregation.models.servers import hub_as_set
-from model_aggregation.models.weights import fit_weights, read_weights
+from model_aggregation.models.weights import StoredWeights, fit_weights, read_weights_file
 from model_aggregation.models.zoo import ModelName, parse_model_name
 
 
@@ -28,7 +29,7 @@ from model_aggregation.models.zoo import ModelName, parse_model_name
 class Preprocessing:
     """How an image becomes the network's input: brought to a square, scaled to [0, 1], normalised per channel.
 
-    ``resize`` and ``shorter_side`` (pixels, before a crop) are those of :class:`PixelRule`.
+    ``resize``, ``shorter_side`` (pixels, before a crop) and ``decoding`` are those of :class:`PixelRule`.
     """
 
     image_size: int
@@ -38,15 +39,24 @@ class Preprocessing:
     channels: int
     resize: str = "squash"
     shorter_side: int | None = None
+    decoding: Decoding = "standard"
 
     def pixel_rule(self) -> PixelRule:
         """Return how a file becomes the pixels of this network."""
-        return PixelRule(self.image_size, self.channels, self.interpolation, self.resize, self.shorter_side)
+        return PixelRule(
+            self.image_size,
+            self.channels,
+            self.interpolation,
+            self.resize,
+            self.shorter_side,
+            decoding=self.decoding,
+        )
 
     def in_words(self) -> str:
-        """Return size, channels, resizing and interpolation for people."""
+        """Return size, channels, resizing, interpolation and an unusual decoding for people."""
         resize = self.resize if self.shorter_side is None else f"crop of shorter side {self.shorter_side}"
-        return f"{self.image_size}×{self.image_size}×{self.channels} {resize} {self.interpolation}"
+        decoding = "" if self.decoding == "standard" else f", decoded as by the {self.decoding} program"
+        return f"{self.image_size}×{self.image_size}×{self.channels} {resize} {self.interpolation}{decoding}"
 
     def normalize(self, images: Tensor, layout: torch.memory_format = torch.contiguous_format) -> Tensor:
         """Turn uint8 images (N, C, H, W) into normalised float32; float images are passed through as they are."""
@@ -137,7 +147,7 @@ def preprocessing_for(model: ModelName, settings: Settings) -> Preprocessing:
     with hub_as_set(offline=settings.offline, weights_dir=settings.weights_dir):
         facts = input_facts(model)
     own = facts.mean, facts.std
-    if settings.channels == 1 and settings.pretrained and rescales_input(model):
+    if settings.channels == 1 and settings.rescales_input and rescales_input(model):
         own = (0.5,) * 3, (0.5,) * 3  # what the network would make of three channels, which it cannot of one
     mean, std = _normalization(settings.normalize, own, settings.channels)
     size = settings.image_size or facts.size
@@ -145,7 +155,9 @@ def preprocessing_for(model: ModelName, settings: Settings) -> Preprocessing:
         size = 299 if model.architecture.startswith("inception") else 224
     interpolation = facts.interpolation if settings.interpolation == "model" else settings.interpolation
     shorter_side = facts.shorter_side(size) if settings.resize == "crop" else None
-    return Preprocessing(size, mean, std, interpolation, settings.channels, settings.resize, shorter_side)
+    return Preprocessing(
+        size, mean, std, interpolation, settings.channels, settings.resize, shorter_side, decoding=settings.decoding
+    )
 
 
 def _normalization(
@@ -193,7 +205,9 @@ def build_network(model: ModelName, classes: int, settings: Settings, *, with_we
     shape = {"channels": channels, "image_size": size}
     try:
         with hub_as_set(offline=settings.offline, weights_dir=settings.weights_dir):
-            module = make_module(model, classes, pretrained=settings.pretrained, **shape)
+            module = make_module(
+                model, classes, pretrained=settings.pretrained, transform_input=settings.transform_input, **shape
+            )
             head = head_tensors(model, module, classes, **shape)
     except ModelError:
         raise
@@ -212,25 +226,72 @@ def build_network(model: ModelName, classes: int, settings: Settings, *, with_we
 
 def _with_pretrained(network: Network, settings: Settings) -> Network:
     """Return the network with the weights of a file or of its library; where they came from is part of it."""
-    model, head, seen = network.name, network.head, network.preprocessing
-    file = weights_file(model, settings)
+    file = weights_file(network.name, settings)
     if file is not None:
-        state, origin = read_weights(file, trust_pickle=settings.trust_pickle), str(file)
-        head = head if settings.train else frozenset()  # without training the file must bring its head too
+        stored = read_weights_file(file, trust_pickle=settings.trust_pickle, pickle_folder=settings.pickle_folder)
+        origin = str(file)
     else:
-        state, origin = published_weights(model, Whereabouts(settings.weights_dir, settings.offline))
+        state, origin = published_weights(network.name, Whereabouts(settings.weights_dir, settings.offline))
+        stored = StoredWeights(state)
     with hub_as_set(offline=settings.offline, weights_dir=settings.weights_dir):
-        left = fit_weights(
-            network.module,
-            state,
-            head=head,
+        left = fill_network(
+            network,
+            stored,
             origin=origin,
-            adapt=partial(library_form, model, channels=seen.channels, image_size=seen.image_size),
+            with_head=file is not None and not settings.train,
             allow_partial=settings.allow_partial_weights,
         )
     if left:
         origin += f" (in part: {len(left)} tensors did not fit or are missing, such as {left[0]})"
     return replace(network, weights_origin=origin)
+
+
+def fill_network(
+    network: Network, stored: StoredWeights, *, origin: str, with_head: bool, allow_partial: bool = False
+) -> tuple[str, ...]:
+    """Load stored weights, ours, the library's or the earlier program's, into a network; return what did not fit.
+
+    Parameters
+    ----------
+    origin
+        Where they come from, for the error.
+    with_head
+        Whether the head must come from them too; else it keeps its fresh weights.
+
+    Raises
+    ------
+    ModelError
+        If they do not fit, or belong to a network that treats its input in another way.
+    """
+    rescales = getattr(network.module, "transform_input", None)
+    if None not in (rescales, stored.transform_input) and rescales != stored.transform_input:
+        does = "rescales its input itself" if stored.transform_input else "does not rescale its input itself"
+        raise ModelError(
+            f"The pickled network of {origin} {does}, which this one would{'' if rescales else ' not'}; set "
+            f"transform_input: {str(stored.transform_input).lower()} "
+            f"(--{'' if stored.transform_input else 'no-'}transform-input)."
+        )
+    model, head, seen = network.name, network.head, network.preprocessing
+
+    def adapted(state: dict[str, Tensor]) -> dict[str, Tensor]:
+        body, own_head = without_head(state, head)
+        return library_form(model, body, channels=seen.channels, image_size=seen.image_size) | own_head
+
+    state = todays_names(stored.state, head)
+    try:
+        return fit_weights(
+            network.module,
+            state,
+            head=frozenset() if with_head else head,
+            origin=origin,
+            adapt=adapted,
+            allow_partial=allow_partial,
+        )
+    except ModelError as error:
+        if without_head(state, head)[1] and not without_head(network.module.state_dict(), head)[1]:
+            advice = " Its head has two layers, as those of the earlier program: --head mlp makes the same here."
+            raise ModelError(error.message.removesuffix(":") + f".{advice}", error.problems) from error
+        raise
 
 
 def head_tensors(
@@ -251,7 +312,7 @@ def head_tensors(
 
 
 def _skeleton(model: ModelName, classes: int, *, channels: int, image_size: int) -> nn.Module:
-    shape = {"channels": channels, "image_size": image_size}
+    shape: dict[str, Any] = {"channels": channels, "image_size": image_size}
     with _unchanged_random_state():
         try:
             with torch.device("meta"):  # shapes only, no memory

@@ -13,6 +13,7 @@ from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import torch
 from platformdirs import user_cache_path
@@ -70,7 +71,7 @@ def count(model: ModelName, image_size: int) -> Count:
 
 
 def _without_memory(model: ModelName, image_size: int) -> nn.Module:
-    shape = {"channels": 3, "image_size": image_size}
+    shape: dict[str, Any] = {"channels": 3, "image_size": image_size}
     try:
         with torch.device("meta"):
             return make_module(model, CLASSES, pretrained=True, **shape)

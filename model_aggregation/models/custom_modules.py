@@ -1,7 +1,8 @@
 """Finding the Python modules of a user's own networks: installed ones, or those of the working directory.
 
 From the working directory comes what a model names (``my_networks:small``) and what such a module imports itself from
-beside it, and nothing else: a file called ``onnx.py`` there is not what a library looks for.
+beside it, and nothing else: a file called ``onnx.py`` there is not what a library looks for. The same holds for the
+folder of a pickled network's classes.
 """
 
 import importlib
@@ -9,20 +10,21 @@ import importlib.util
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import get_args
 
-from model_aggregation.options import Source
+from model_aggregation.input_options import Source
 from model_aggregation.trusted_code import NamedCode, code_file, code_text
 
 _LIBRARIES = (*get_args(Source), "pytorch", "hf_hub", "hf-hub")
 _NAME = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
-class _FolderFinder:
+class FolderFinder:
     """The last place where Python looks for a module: a folder, for the names that were allowed to come from it."""
 
     def __init__(self, folder: str) -> None:
@@ -54,10 +56,28 @@ def _importing_module() -> str:
 
 
 @cache
-def _finder(folder: str) -> _FolderFinder:
-    finder = _FolderFinder(folder)
+def _finder(folder: str) -> FolderFinder:
+    finder = FolderFinder(folder)
     sys.meta_path.append(finder)
     return finder
+
+
+@contextmanager
+def modules_from(folder: Path | None) -> Iterator[FolderFinder]:
+    """Let modules that are put into ``named`` come from a folder inside the block; afterwards they are forgotten.
+
+    Without a folder nothing comes from anywhere but where Python looks by itself.
+    """
+    finder = FolderFinder("" if folder is None else str(folder.resolve()))
+    if folder is not None:
+        sys.meta_path.append(finder)
+    try:
+        yield finder
+    finally:
+        if folder is not None:
+            sys.meta_path.remove(finder)
+        for name in [name for name in sys.modules if name.partition(".")[0] in finder.loaded]:
+            del sys.modules[name]
 
 
 def module_spec(name: str) -> ModuleSpec | None:

@@ -41,7 +41,8 @@ def layers_of(head: frozenset[str]) -> list[str]:
 def with_mlp_head(module: nn.Module, head: frozenset[str], *, source: str) -> frozenset[str]:
     """Replace the classifier by Linear → ReLU → Dropout 0.5 → Linear and return the names of the new tensors.
 
-    A classifier of several linear layers (VGG, AlexNet) is replaced as a whole, any other in its last layer.
+    A classifier of several linear layers (VGG, AlexNet) is replaced as a whole, any other in its last layer. Of
+    torchvision's the dropout before that layer (EfficientNet) goes too: the earlier program replaced it with the rest.
 
     Raises
     ------
@@ -54,6 +55,8 @@ def with_mlp_head(module: nn.Module, head: frozenset[str], *, source: str) -> fr
         if not isinstance(last, nn.Linear):
             raise ModelError(f"The head 'mlp' takes the place of a linear layer; '{name}' is {type(last).__name__}.")
         place, inputs = _place_of(module, name, last)
+        if source == "torchvision":
+            _leave_out_dropout(module, place)
         hidden = hidden_width(inputs, source)
         replacement = nn.Sequential(
             nn.Linear(inputs, hidden), nn.ReLU(), nn.Dropout(0.5), nn.Linear(hidden, last.out_features)
@@ -89,6 +92,18 @@ def _place_of(module: nn.Module, name: str, last: nn.Linear) -> tuple[str, int]:
         if len(linear) > 1:
             return container, linear[0].in_features
     return name, last.in_features
+
+
+def _leave_out_dropout(module: nn.Module, place: str) -> None:
+    """Make the dropout directly before a layer do nothing; the layers keep their names."""
+    container, _, last = place.rpartition(".")
+    around = module.get_submodule(container)
+    if not container or not isinstance(around, nn.Sequential):
+        return
+    names = [name for name, _ in around.named_children()]
+    before = names[: names.index(last)][-1:]
+    if before and isinstance(around.get_submodule(before[0]), nn.Dropout):
+        setattr(around, before[0], nn.Identity())
 
 
 def learning_parts(module: nn.Module, head: frozenset[str]) -> list[str]:

@@ -76,10 +76,19 @@ def torchvision_weights(model: ModelName) -> Any:
     return getattr(weights, "DEFAULT", None)
 
 
-def make_module(model: ModelName, outputs: int, *, channels: int, image_size: int, pretrained: bool) -> nn.Module:
+def make_module(
+    model: ModelName,
+    outputs: int,
+    *,
+    channels: int,
+    image_size: int,
+    pretrained: bool,
+    transform_input: bool | None = None,
+) -> nn.Module:
     """Return the architecture with ``outputs`` classes and random weights.
 
-    ``pretrained`` says whether published weights will follow; networks that rescale their own input need to know.
+    ``pretrained`` says whether other weights will follow. Networks that can rescale their own input
+    (:func:`rescales_input`) do so if ``transform_input``, by default if other weights will follow.
     """
     if model.own:
         offered = {"channels": channels, "image_size": image_size, "pretrained": False}
@@ -87,7 +96,7 @@ def make_module(model: ModelName, outputs: int, *, channels: int, image_size: in
         takes_channels = own_takes(model.source, model.architecture, "channels")
         return module if channels == 3 or takes_channels else with_input_channels(module, channels)
     if model.source == "torchvision":
-        rescale = pretrained and channels == 3
+        rescale = (pretrained if transform_input is None else transform_input) and channels == 3
         module = _torchvision_module(model, outputs, image_size=image_size, random=not pretrained, rescale=rescale)
         return module if channels == 3 else with_input_channels(module, channels)
     arguments = timm_arguments(model, outputs, channels=channels, image_size=image_size)

@@ -13,39 +13,56 @@ from torch import Tensor, nn
 
 from model_aggregation.errors import ModelError
 from model_aggregation.models.libraries import fold_channels
+from model_aggregation.models.pickled_networks import read_pickle, refusal_of_pickle
 
 _CONTAINERS = ("state_dict", "model_state_dict", "model", "net", "module")
 
 
+@dataclass(frozen=True, eq=False)
+class StoredWeights:
+    """The state dict of a file; of a pickled network also whether it rescales its input itself, where it may."""
+
+    state: dict[str, Tensor]
+    transform_input: bool | None = None
+
+
 def read_weights(path: Path, *, trust_pickle: bool = False) -> dict[str, Tensor]:
-    """Read a state dict from ``.safetensors`` or from a torch file, on the CPU.
+    """Return the state dict of a file alone; see :func:`read_weights_file`."""
+    return read_weights_file(path, trust_pickle=trust_pickle).state
+
+
+def read_weights_file(path: Path, *, trust_pickle: bool = False, pickle_folder: Path | None = None) -> StoredWeights:
+    """Read the weights of a ``.safetensors`` or torch file, on the CPU.
 
     The earlier program's ``best_model_weight.pth`` holds a whole pickled network, its ``best_model_all.pth`` a state
     dict (the names were swapped). The latter is read as it is, the former only with ``trust_pickle``, since loading
-    a pickle runs whatever code is in it.
+    a pickle runs whatever code is in it; its classes may come from the Python files of ``pickle_folder``.
 
     Raises
     ------
+    PickledNetworkError
+        If the file is a pickled network that is not trusted.
     ModelError
-        If the file is missing, damaged, or a pickled network that is not trusted.
+        If the file is missing or damaged, or a class that it names cannot be found.
     """
     try:
         if path.suffix.lower() == ".safetensors":
             from safetensors.torch import load_file
 
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=not trust_pickle)
-    except pickle.UnpicklingError as error:
-        raise ModelError(
-            f"The file {path} holds more than weights: a pickled network, as in the earlier program's "
-            "best_model_weight.pth. Loading it runs the code in it. If you trust whoever made the file, give "
-            "--trust-pickle; otherwise use the state dict beside it (best_model_all.pth of the earlier program)."
-        ) from error
+            return StoredWeights(load_file(path))
+        try:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+        except pickle.UnpicklingError as error:
+            if not trust_pickle:
+                raise refusal_of_pickle(path, error) from error
+            content = read_pickle(path, pickle_folder)
+    except ModelError:
+        raise
     except Exception as error:
         raise ModelError(f"The weights file {path} cannot be read: {error}") from error
     if isinstance(content, nn.Module):
-        return dict(content.state_dict())
-    return _unwrapped(content, path)
+        return StoredWeights(dict(content.state_dict()), getattr(content, "transform_input", None))
+    return StoredWeights(_unwrapped(content, path))
 
 
 def _unwrapped(content: object, path: Path) -> dict[str, Tensor]:

@@ -15,11 +15,11 @@ from typing import get_args
 
 from model_aggregation.config import nearest
 from model_aggregation.errors import ModelError
+from model_aggregation.input_options import Source
 from model_aggregation.models.custom_modules import code_of_networks
 from model_aggregation.models.imports import timm_library, torchvision_models
 from model_aggregation.models.own import is_module, own_function
 from model_aggregation.models.sets import expand_sets
-from model_aggregation.options import Source
 from model_aggregation.trusted_code import require_trust
 
 SOURCES: tuple[str, ...] = get_args(Source)

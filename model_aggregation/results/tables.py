@@ -126,6 +126,12 @@ def read_predictions(path: Path) -> pd.DataFrame:
     return result
 
 
+def read_header(path: Path) -> list[str]:
+    """Return the names of the columns of a CSV file."""
+    with closing(_lines(path)) as lines:
+        return next(lines, [])
+
+
 def read_words(path: Path, *, without: Collection[str] = ()) -> pd.DataFrame:
     """Read a CSV file with every value as the text that stands there, ``without`` some columns."""
     with closing(_lines(path)) as lines:

@@ -104,7 +104,7 @@ def _readable(
     """
     for path in paths:
         try:
-            image = open_image(path, channels=rule.channels, rule=rule.reading)  # type: ignore[arg-type]
+            image = open_image(path, channels=rule.channels, rule=rule.reading, decoding=rule.decoding)  # type: ignore[arg-type]
             if made_square:
                 decode_to_rule(path, rule)
         except DataError as error:
