@@ -7,6 +7,7 @@
     ├── TrainingError           training cannot go on (loss is not finite, checkpoint damaged)
     ├── PredictionsError        a table of predictions cannot be evaluated
     ├── ResultsError            the log folder, a run folder or the index
+    │   └── ChangedResultsError     a file of a run is not what the run wrote
     ├── UntrustedCodeError      a file names code that nobody here has said yes to
     └── InterruptionError       the user stopped the program (Ctrl-C, SIGTERM); exit code 130
 
@@ -73,6 +74,10 @@ class PredictionsError(ModelAggregationError):
 
 class ResultsError(ModelAggregationError):
     """The log folder, a run folder or the index does not allow what was asked."""
+
+
+class ChangedResultsError(ResultsError):
+    """A file of a run is not what the run wrote, or holds numbers that no evaluation can have made."""
 
 
 class UntrustedCodeError(ModelAggregationError):

@@ -172,6 +172,7 @@ def _start_folder(run: RunPlan) -> RunFolder:
     folder.path.mkdir(parents=True, exist_ok=True)
     remove_unfinished(folder.path)
     folder.clear_error()
+    folder.checksums.unlink(missing_ok=True)  # of a run that was finished once and goes on
     write_settings(run.settings, folder.settings_yaml)
     write_csv(folder.images_csv, run.table.facts())
     if run.settings.transforms is not None:

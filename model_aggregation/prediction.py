@@ -25,6 +25,7 @@ from model_aggregation.models.weights import fit_weights, read_weights
 from model_aggregation.models.zoo import parse_model_name
 from model_aggregation.named_code import code_of_run
 from model_aggregation.progress import Reporter
+from model_aggregation.results.checksums import refuse_changed_weights
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.settings_files import stored_settings
 from model_aggregation.startup import keep_freed_memory
@@ -56,7 +57,7 @@ def load_trained(run: Path) -> TrainedNetwork:
     Raises
     ------
     ResultsError
-        If ``run`` is no folder of a finished run.
+        If ``run`` is no folder of a finished run, or its weights are not what the run wrote.
     UntrustedCodeError
         If the run names code, and the user has not said yes to it.
     """
@@ -70,6 +71,7 @@ def load_trained(run: Path) -> TrainedNetwork:
             f"{', '.join(members)}."
         )
     which = folder.tested_weights()
+    refuse_changed_weights(folder, [folder.weight_pth(which), folder.weight_json(which)])
     try:
         facts = read_json(folder.weight_json(which))
     except OSError as error:

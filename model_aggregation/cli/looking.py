@@ -183,9 +183,10 @@ def index(log_folder: Path = Path("log"), /) -> int:
     log_folder
         Folder that holds all results.
     """
+    from model_aggregation.analysis.stored_numbers import metrics_of
     from model_aggregation.results.index import Index
 
-    say(str(Index(log_folder).rebuild()))
+    say(str(Index(log_folder).rebuild(metrics_of)))
     return 0
 
 

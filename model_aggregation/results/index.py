@@ -31,7 +31,15 @@ from model_aggregation.results.index_schema import (
     next_id,
 )
 from model_aggregation.results.locks import LOCKS, is_locked
-from model_aggregation.results.records import RunRecord, earlier_run_folders, log_folder_text, read_record, run_folders
+from model_aggregation.results.records import (
+    ReadNumbers,
+    RunRecord,
+    earlier_run_folders,
+    log_folder_text,
+    read_record,
+    run_folders,
+    stored_numbers,
+)
 from model_aggregation.results.run_folder import RunFolder
 
 INDEX_NAME = "analyze_record.db"
@@ -125,16 +133,17 @@ class Index:
                 list(row.values()),
             )
 
-    def rebuild(self) -> RebuildReport:
+    def rebuild(self, read_numbers: ReadNumbers = stored_numbers) -> RebuildReport:
         """Make the index anew from the run folders and the copy of earlier rows, in one transaction.
 
         Runs whose folder is gone disappear; earlier rows and counted test evaluations stay. A damaged
-        database is moved aside first, and what can still be read of it is used.
+        database is moved aside first, and what can still be read of it is used. Numbers that are not what their run
+        wrote are left out, unless ``read_numbers`` makes them again.
         """
         with self._alone():
-            return self._rebuild()
+            return self._rebuild(read_numbers)
 
-    def _rebuild(self) -> RebuildReport:
+    def _rebuild(self, read_numbers: ReadNumbers = stored_numbers) -> RebuildReport:
         moved: Path | None = None
         earlier: list[dict[str, Any]] = []
         evaluations: list[tuple[Any, ...]] = []
@@ -145,7 +154,7 @@ class Index:
             create_tables(connection)
             earlier_results.add_rows(connection, earlier)
             _count_evaluations(connection, evaluations)
-            records = self._build(connection)
+            records = self._build(connection, read_numbers)
             query = "SELECT log_folder, group_name, run_name FROM earlier_test_result"
             places = connection.execute(query).fetchall()
         problems = tuple(f"{record.row['run_name']}: {record.problem}" for record in records if record.problem)
@@ -255,7 +264,7 @@ class Index:
         else:
             self._build(connection)
 
-    def _build(self, connection: sqlite3.Connection) -> list[RunRecord]:
+    def _build(self, connection: sqlite3.Connection, read_numbers: ReadNumbers = stored_numbers) -> list[RunRecord]:
         """Fill the index from what lies in the log folder; earlier rows first, to keep their ids."""
         create_tables(connection)
         evaluations = connection.execute("SELECT * FROM test_evaluations").fetchall()
@@ -268,7 +277,7 @@ class Index:
         earlier_results.copy_to_csv(connection, self.earlier_csv)
         create_views(connection)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        records = [read_record(folder, self.log_folder) for folder in run_folders(self.log_folder)]
+        records = [read_record(folder, self.log_folder, read_numbers) for folder in run_folders(self.log_folder)]
         for record in sorted(records, key=lambda record: str(record.row["finished"] or "~")):
             _put(connection, record)
         return records
