@@ -3,6 +3,7 @@
     ModelAggregationError       the base; the command line prints it without a traceback, exit code 1
     ├── SettingsError           a setting, a flag or a settings file
     ├── DataError               the data set: files, classes, splits, groups
+    │   └── DamagedCacheError       what a run keeps on the disk for itself was changed while it went on
     ├── ModelError              a model's name, its weights, its construction
     ├── TrainingError           training cannot go on (loss is not finite, checkpoint damaged)
     ├── PredictionsError        a table of predictions cannot be evaluated
@@ -58,6 +59,10 @@ class SettingsError(ModelAggregationError):
 
 class DataError(ModelAggregationError):
     """The data set cannot be used as it is."""
+
+
+class DamagedCacheError(DataError):
+    """Decoded images, features or weights that a run keeps on the disk were changed while it went on."""
 
 
 class ModelError(ModelAggregationError):
