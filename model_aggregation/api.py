@@ -14,6 +14,7 @@ from model_aggregation.advisor.candidates import asked_for, seconds_of
 from model_aggregation.analysis import verbs
 from model_aggregation.analysis.external import ExternalData, evaluate_external
 from model_aggregation.analysis.run_sets import Metrics
+from model_aggregation.analysis.stored_numbers import metrics_of
 from model_aggregation.analysis.table_question import TableQuestion
 from model_aggregation.analysis.tables import plain_comparison
 from model_aggregation.config import Settings, make_settings, nearest
@@ -291,4 +292,4 @@ def leaderboard(group: str = SINGLE, log_folder: str | Path = "log", *, members:
 
 def rebuild_index(log_folder: str | Path = "log") -> RebuildReport:
     """Make the database of a log folder anew from its run folders; predictions of earlier runs are evaluated."""
-    return rebuild(Path(log_folder))
+    return rebuild(Path(log_folder), read_numbers=metrics_of)

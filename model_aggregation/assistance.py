@@ -29,7 +29,8 @@ def assist(plan: Plan, run: RunPlan, *, seconds_left: float) -> None:
     keep_freed_memory()
     settings = run.settings
     fabric = make_fabric(settings)
-    splits = load_images(plan, run, Reporter()).splits
+    images = load_images(plan, run, Reporter())
+    splits = images.splits
     fabric.barrier()
     torch.manual_seed(epoch_seed(settings.seed, -1))
     network = build_network(run.model, len(plan.table.classes), settings)
@@ -56,6 +57,8 @@ def assist(plan: Plan, run: RunPlan, *, seconds_left: float) -> None:
                 TimeLimit(seconds_left, settings.seconds("run_time_limit")),
             )
         )
+    images.check(fabric)
     for name in ("val", "test"):
         if name in splits:
             predict_logits(network, splits[name].images, fabric, inference=arithmetic.inference)
+    images.check(fabric)

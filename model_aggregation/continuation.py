@@ -20,6 +20,7 @@ from model_aggregation.errors import PredictionsError, ResultsError
 from model_aggregation.files import read_json, remove_abandoned, write_csv, write_json
 from model_aggregation.names import SINGLE, check_path_lengths
 from model_aggregation.plan import Plan
+from model_aggregation.results.checksums import fault_of_metrics
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.results.run_paths import REPORT_FOLDER
 from model_aggregation.run_plan import PoolPlan, RunPlan
@@ -87,9 +88,14 @@ def prepare_folders(plan: Plan, say: Callable[[str], None] = lambda _: None) -> 
 
 
 def _make_sound(folder: RunFolder, say: Callable[[str], None]) -> None:
-    """Put damaged files of a run aside: an unfinished one goes on without, the numbers of a finished one come again."""
+    """Put damaged files of a run aside: an unfinished one goes on without, the numbers of a finished one come again.
+
+    So do numbers that are not what the run wrote; where they cannot be made again, everything stays as it is.
+    """
     damaged = [path for path in (folder.environment_json, folder.metrics_json) if path.is_file() and not _is_json(path)]
     finished = folder.finished
+    if finished and not damaged:
+        _make_numbers_sound(folder, say)
     for path in damaged:
         aside = path.with_name(f"{path.name}.damaged")
         path.replace(aside)
@@ -100,6 +106,25 @@ def _make_sound(folder: RunFolder, say: Callable[[str], None]) -> None:
 
         with suppress(ResultsError, PredictionsError):  # without predictions the run goes on like an unfinished one
             evaluate_run(folder)
+
+
+def _make_numbers_sound(folder: RunFolder, say: Callable[[str], None]) -> None:
+    """Make numbers again that are not what the run wrote; what cannot be vouched for is said."""
+    content = folder.metrics_json.read_bytes()
+    try:
+        fault = fault_of_metrics(folder, content)
+        if fault is None:
+            return
+        from model_aggregation.analysis.run_sets import evaluate_run  # rarely needed, and takes its time
+
+        say(f"{folder.metrics_json} {fault}.")
+        evaluate_run(folder)
+    except (ResultsError, PredictionsError) as error:
+        say(f"The numbers of {folder.name} are not shown: {error.message}")
+    else:
+        aside = folder.metrics_json.with_name(f"{folder.metrics_json.name}.changed")
+        aside.write_bytes(content)
+        say(f"Its numbers were made again from the predictions of {folder.name}; what was there is now {aside.name}.")
 
 
 def _is_json(path: Path) -> bool:

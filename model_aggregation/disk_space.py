@@ -66,7 +66,7 @@ def planned_files(plan: Plan, run: RunPlan) -> list[Path]:
     if "test" in splits:
         paths += [folder.predicted_labels_csv(), folder.confusion_xlsx()]
         paths += [folder.roc_csv(), folder.roc_png()] if plan.positive is not None else []
-    paths += [folder.metrics_csv, folder.metrics_json, folder.environment_json]
+    paths += [folder.metrics_csv, folder.metrics_json, folder.checksums, folder.environment_json]
     if "val" in splits or "test" in splits:
         paths += [run.folder / REPORT_FOLDER / name for name in REPORT_TABLES]
     if run.folder == plan.folder:

@@ -3,10 +3,12 @@
     ModelAggregationError       the base; the command line prints it without a traceback, exit code 1
     ├── SettingsError           a setting, a flag or a settings file
     ├── DataError               the data set: files, classes, splits, groups
+    │   └── DamagedCacheError       what a run keeps on the disk for itself was changed while it went on
     ├── ModelError              a model's name, its weights, its construction
     ├── TrainingError           training cannot go on (loss is not finite, checkpoint damaged)
     ├── PredictionsError        a table of predictions cannot be evaluated
     ├── ResultsError            the log folder, a run folder or the index
+    │   └── ChangedResultsError     a file of a run is not what the run wrote
     ├── UntrustedCodeError      a file names code that nobody here has said yes to
     └── InterruptionError       the user stopped the program (Ctrl-C, SIGTERM); exit code 130
 
@@ -59,6 +61,10 @@ class DataError(ModelAggregationError):
     """The data set cannot be used as it is."""
 
 
+class DamagedCacheError(DataError):
+    """Decoded images, features or weights that a run keeps on the disk were changed while it went on."""
+
+
 class ModelError(ModelAggregationError):
     """A model cannot be found, built or given its weights."""
 
@@ -73,6 +79,10 @@ class PredictionsError(ModelAggregationError):
 
 class ResultsError(ModelAggregationError):
     """The log folder, a run folder or the index does not allow what was asked."""
+
+
+class ChangedResultsError(ResultsError):
+    """A file of a run is not what the run wrote, or holds numbers that no evaluation can have made."""
 
 
 class UntrustedCodeError(ModelAggregationError):

@@ -17,6 +17,7 @@ from lightning_fabric import Fabric
 from model_aggregation.analysis.run_sets import evaluate_run
 from model_aggregation.data.image_table import FINGERPRINTED, ImageTable
 from model_aggregation.environment import describe_environment, versions
+from model_aggregation.errors import DamagedCacheError
 from model_aggregation.fabric import make_fabric
 from model_aggregation.files import disk_troubles_said, remove_unfinished, write_csv, write_json, write_text
 from model_aggregation.models.arithmetic import Arithmetic
@@ -33,6 +34,7 @@ from model_aggregation.run_images import RunImages, Split, cache_of, load_images
 from model_aggregation.run_plan import RunPlan
 from model_aggregation.settings_files import settings_mapping, write_settings
 from model_aggregation.startup import FreeCores, keep_freed_memory
+from model_aggregation.stored_state import begin_state, forget_training, note_check
 from model_aggregation.training.checkpoint import Progress, save_weights, save_whole
 from model_aggregation.training.effort import timing_of
 from model_aggregation.training.job import Training, TrainingFiles, epoch_seed
@@ -99,6 +101,11 @@ def _execute(plan: Plan, run: RunPlan, reporter: Reporter, limit: TimeLimit, lac
             if work.fabric.world_size > 1:
                 raise BeginAgainError(lack) from error
             _settle_for_smaller_batches(work, environment, lack)
+        except DamagedCacheError as error:
+            forget_training(work.folder)
+            raise DamagedCacheError(
+                f"{error.message} Nothing computed from them is used; the same command trains from the beginning."
+            ) from error
         free_memory()  # nothing holds the network any more
 
 
@@ -116,12 +123,19 @@ def _compute(work: _Work, environment: dict[str, Any], images: RunImages, cores:
         environment = environment | {"arithmetic": work.arithmetic.to_dict(), "threads": work.arithmetic.threads}
         work.folder.write_environment(environment)
     work.fabric.broadcast(work.arithmetic)
-    progress = _train(work, network, splits) if run.settings.train else _keep_weights(work, network)
+    progress = _train(work, network, images) if run.settings.train else _keep_weights(work, network)
+    _check_pixels(work, images)  # before the test images are looked at with weights that may be good for nothing
     seconds = _predict(work, network, splits)
+    _check_pixels(work, images)
     work.folder.write_environment(environment | _results_of(work, network, progress, images, seconds))
     metrics = evaluate_run(work.folder, before_metrics=lambda found: _save_weight_facts(work, network, found))
     _close(work.folder, metrics, progress)
     return work.folder
+
+
+def _check_pixels(work: _Work, images: RunImages) -> None:
+    images.check(work.fabric, lambda: forget_training(work.folder))
+    note_check(work.folder)
 
 
 def _settled_before(plan: Plan, run: RunPlan) -> Arithmetic | None:
@@ -172,6 +186,7 @@ def _start_folder(run: RunPlan) -> RunFolder:
     folder.path.mkdir(parents=True, exist_ok=True)
     remove_unfinished(folder.path)
     folder.clear_error()
+    folder.checksums.unlink(missing_ok=True)  # of a run that was finished once and goes on
     write_settings(run.settings, folder.settings_yaml)
     write_csv(folder.images_csv, run.table.facts())
     if run.settings.transforms is not None:
@@ -216,8 +231,9 @@ def _now() -> str:
     return datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
-def _train(work: _Work, network: Network, splits: dict[str, Split]) -> Progress:
-    plan, run, folder = work.plan, work.run, work.folder
+def _train(work: _Work, network: Network, images: RunImages) -> Progress:
+    plan, run, folder, splits = work.plan, work.run, work.folder, images.splits
+    begin_state(folder, images, work.say)
     events = plan.log_folder.parent / "runs" / run.run_name if run.settings.tensorboard else None
     journal = Journal(run.run_name, work.say, events, tags_by_batch=run.settings.recipe == "earlier")
     classes = plan.table.classes

@@ -1,14 +1,16 @@
 """Cross-validation's end: the out-of-fold predictions of one model, each image once, evaluated as one test set."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
 
 from model_aggregation.analysis.run_sets import evaluate_run
+from model_aggregation.analysis.stored_numbers import metrics_of
 from model_aggregation.errors import ResultsError
 from model_aggregation.files import write_csv
+from model_aggregation.results.checksums import ACCEPTED, refuse_changed
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.results.tables import predictions_table
 from model_aggregation.run_plan import PoolPlan
@@ -29,7 +31,7 @@ def pool(plan: PoolPlan) -> RunFolder:
     Raises
     ------
     ResultsError
-        If a member is not finished; the folder then holds settings and no results.
+        If a member is not finished, or its files are not what it wrote; the folder then holds settings and no results.
     """
     folder = RunFolder(plan.folder)
     write_settings(plan.settings, folder.settings_yaml)
@@ -41,6 +43,9 @@ def pool(plan: PoolPlan) -> RunFolder:
     ]
     if missing:
         raise ResultsError("The pooled result needs every fold:", missing)
+    for member in members.values():
+        refuse_changed(member, member.external_sets())
+    folder.checksums.unlink(missing_ok=True)
     images = _images(plan)
     write_csv(folder.images_csv, images)
     write_csv(folder.predictions_csv("test"), _predictions(members, images))
@@ -72,7 +77,7 @@ def _folds(members: Members) -> pd.DataFrame:
     """Return one row per fold: its run, the cutoff that was frozen there (two classes), and its test images."""
     rows = []
     for fold, member in members.items():
-        tested = member.read_metrics()["test"]
+        tested = metrics_of(member)[0]["test"]
         cutoff = tested.get("cutoff") or {}
         rows.append(
             {
@@ -98,8 +103,7 @@ def _environment(plan: PoolPlan, members: Members) -> dict[str, Any]:
         "run_name": plan.run_name,
         "part_of": plan.part_of,
         "fold": None,
-        "reason": "; ".join(f"{said['run_name']}: {said['reason']}" for said in environments if said.get("reason"))
-        or None,
+        "reason": "; ".join(_reasons(members)) or None,
         "members": [member.name for member in members.values()],
         "data_fingerprint": tables[0].without_splits().fingerprint(),
         "test_fingerprint": tables[0].without_splits().fingerprint(),
@@ -108,6 +112,15 @@ def _environment(plan: PoolPlan, members: Members) -> dict[str, Any]:
         "finished": datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S"),
         "timing": _summed(timings, sum(len(table.part("test")) for table in tables)),
     }
+
+
+def _reasons(members: Members) -> Iterator[str]:
+    """Yield what a reader should know of members, by their names."""
+    for member in members.values():
+        metrics, remarks = metrics_of(member)
+        accepted = [line for line in metrics["test"].get("warnings", []) if line.startswith(ACCEPTED)]
+        said = [member.read_environment().get("reason"), *remarks, *accepted]
+        yield from (f"{member.name}: {line}" for line in said if line)
 
 
 def _summed(timings: list[dict[str, Any]], tested: int) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from model_aggregation.models.weights import StoredWeights, fit_weights, read_we
 from model_aggregation.models.zoo import find_models, parse_model_name
 from model_aggregation.named_code import code_of_run
 from model_aggregation.progress import Reporter
+from model_aggregation.results.checksums import refuse_changed_weights
 from model_aggregation.results.earlier_network import EarlierNetwork, earlier_network, is_earlier_folder
 from model_aggregation.results.earlier_sources import NOTHING_GIVEN, EarlierSources
 from model_aggregation.results.run_folder import RunFolder
@@ -69,7 +70,7 @@ def load_trained(
     Raises
     ------
     ResultsError
-        If ``run`` is no folder of a finished run.
+        If ``run`` is no folder of a finished run, or its weights are not what the run wrote.
     SettingsError
         If something is given for a run of the earlier program, and this is none.
     UntrustedCodeError
@@ -90,6 +91,7 @@ def load_trained(
             f"{', '.join(members)}."
         )
     which = folder.tested_weights()
+    refuse_changed_weights(folder, [folder.weight_pth(which), folder.weight_json(which)])
     try:
         facts = read_json(folder.weight_json(which))
     except OSError as error:

@@ -1,7 +1,8 @@
 """The images of a run: which the image store keeps, and where the pixels of each split come from."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import pandas as pd
@@ -11,14 +12,19 @@ from torch import Tensor
 from model_aggregation.cache_folder import default_cache_folder
 from model_aggregation.config import Settings
 from model_aggregation.data.image_cache import Cache
-from model_aggregation.data.image_store import open_store
+from model_aggregation.data.image_store import ImageStore, open_store
 from model_aggregation.data.loading import ImageSource, image_source
+from model_aggregation.data.store_building import CHUNK
+from model_aggregation.errors import DamagedCacheError
 from model_aggregation.models.build import pixel_rule
 from model_aggregation.plan import Plan
 from model_aggregation.progress import Reporter
 from model_aggregation.run_plan import RunPlan
 from model_aggregation.training.image_policies import change_of_single_images
 from model_aggregation.training.job import LabelledImages
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +49,35 @@ class Decodes:
 
 @dataclass(frozen=True, eq=False)
 class RunImages:
-    """The splits of a run that have images, and how many files were decoded for it so far."""
+    """The splits of a run that have images, how many files were decoded for it so far, and the store of the pixels."""
 
     splits: dict[str, Split]
     decodes: Decodes = field(default_factory=Decodes)
+    store: ImageStore | None = None
+
+    def check(self, fabric: "Fabric", forget: Callable[[], None] = lambda: None) -> None:
+        """Read all stored pixels again; of several ranks each reads its own store, and all of them raise.
+
+        ``forget`` removes what was made of the pixels, before any rank raises.
+
+        Raises
+        ------
+        DamagedCacheError
+            If some are not those that were decoded; the store is then removed.
+        """
+        if self.store is None:
+            return
+        changed = len(self.store.changed_chunks)
+        if changed:
+            self.store.remove_damaged()
+        of_all = int(cast(Tensor, fabric.all_reduce(torch.tensor(changed), reduce_op="sum")))
+        if of_all:
+            forget()
+            fabric.barrier()
+            raise DamagedCacheError(
+                f"The decoded images in {self.store.path} were changed while the run went on: {changed or of_all} of "
+                f"{len(self.store.checksums)} parts of {CHUNK} images are not what was decoded."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +138,7 @@ def load_images(plan: Plan, run: RunPlan, reporter: Reporter) -> RunImages:
     }
     if store is None:
         sources = {name: _CountedImages(source, decodes) for name, source in sources.items()}
-    return RunImages({name: Split(table, sources[name]) for name, table in tables.items()}, decodes)
+    return RunImages({name: Split(table, sources[name]) for name, table in tables.items()}, decodes, store)
 
 
 def worker_count(settings: Settings) -> int:

@@ -136,3 +136,23 @@ def test_what_is_decoded_does_not_depend_on_the_company(tmp_path):
     rules = [PixelRule(96, 3, "bilinear"), PixelRule(224, 3, "bilinear"), PixelRule(96, 1, "bicubic")]
     for together, rule in zip(decode_to_rules(str(path), rules), rules, strict=True):
         assert np.array_equal(together, decode_to_rule(str(path), rule))
+
+
+def test_a_store_changed_in_place_is_noticed_and_removed_once(images, tmp_path):
+    cache = Cache(tmp_path / "cache")
+    first, second = (open_store(images, RULE, cache=cache) for _ in range(2))
+    right = np.array(first.pixels)
+    assert not first.changed_chunks
+    path = cached_stores(cache.folder)[0].path
+    with path.open("r+b") as file:
+        file.seek(path.stat().st_size - 60 * RULE.bytes_per_image)  # in the second of three chunks
+        file.write(bytes(10))
+    assert first.changed_chunks == second.changed_chunks == [1]
+    first.remove_damaged()
+    assert cached_stores(cache.folder) == []
+    rebuilt = open_store(images, RULE, cache=cache)
+    assert np.array_equal(rebuilt.pixels, right)
+    assert rebuilt.identifier != first.identifier
+    assert rebuilt.damaged_stores() == {first.identifier}
+    second.remove_damaged()  # another run that still had it open
+    assert cached_stores(cache.folder)[0].path == path

@@ -31,6 +31,7 @@ RUN_FILES = {
     "{run}.yaml", "images.csv", "{run}_status.txt", "{model}_architecture.txt", "last_model_weight.pth",
     "best_model_weight.pth", "last_model_weight.json", "best_model_weight.json", "{run}_val.csv", "{run}_test.csv",
     "{run}_test_p.csv", "metrics.json", "metrics.csv", "environment.json", "{run}_test_cm.xlsx",
+    "SHA256SUMS",
 }  # fmt: skip
 REPORT_FILES = {
     f"report/{name}" for name in ("roc_points.csv", "calibration.csv", "net_benefit.csv", "confusion.csv", "methods.md")

@@ -13,6 +13,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import model_aggregation as ma
+from model_aggregation.results.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module")
@@ -126,10 +127,24 @@ def test_the_report_tables_follow(magg, run, other):  # noqa: F811
     assert "the images of ‘B’ had been evaluated once" in (run / "report" / "methods.md").read_text(encoding="utf-8")
 
 
+def test_changed_weights_predict_nothing(magg, run, other):  # noqa: F811
+    which = RunFolder(run).tested_weights()
+    magg("predict", run, other, "--out", run / "new.csv")
+    for path in (RunFolder(run).weight_pth(which), RunFolder(run).weight_json(which)):
+        right = path.read_bytes()
+        path.write_bytes(right.replace(b"0.5", b"0.6") if path.suffix == ".json" else right[:-500] + bytes(500))
+        assert f"are not what the run wrote: {path.name}" in magg("predict", run, other, expect=1)
+        assert f"are not what the run wrote: {path.name}" in magg("test", run, other, expect=1)
+        path.write_bytes(right)
+    magg("predict", run, other, "--out", run / "new.csv")
+
+
 def test_groups_of_the_training_are_named(magg, run, other):  # noqa: F811
     images = pd.read_csv(run / "images.csv", keep_default_na=False)
     images["group"] = [f"P{number}" for number in range(len(images))]
     images.to_csv(run / "images.csv", index=False)
+    assert "images.csv" in magg("test", run, other, expect=1)  # it is not what the run wrote
+    magg("analyze", run)  # accepts it
     paths = sorted(other.rglob("*.png"))
     learnt = images[images["split"] == "train"]["group"].iloc[0]
     groups = [learnt, learnt, *(f"Q{number}" for number in range(len(paths) - 2))]

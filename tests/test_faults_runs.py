@@ -245,6 +245,20 @@ def test_damaged_files_of_a_run_are_put_aside(tmp_path, given):
     third = ma.train(tmp_path / "data", "faulty:small", **given)
     assert third.state == "finished"
     assert third.folder.metrics_json.read_bytes() == numbers
+    edited = numbers.replace(b'"value": 0.', b'"value": 0.1')
+    run.folder.metrics_json.write_bytes(edited)
+    trained = run.folder.weight_pth("last").stat().st_mtime_ns
+    fourth = ma.train(tmp_path / "data", "faulty:small", **given)
+    assert fourth.folder.metrics_json.read_bytes() == numbers
+    assert (run.path / "metrics.json.changed").read_bytes() == edited
+    assert run.folder.weight_pth("last").stat().st_mtime_ns == trained
+    run.folder.metrics_json.write_bytes(edited)
+    predictions = run.folder.predictions_csv("test")
+    predictions.write_bytes(predictions.read_bytes().replace(b",0.", b",0.0"))
+    fifth = ma.train(tmp_path / "data", "faulty:small", **given)
+    assert fifth.folder.metrics_json.read_bytes() == edited  # nothing is made of predictions that were changed
+    assert run.folder.weight_pth("last").stat().st_mtime_ns == trained
+    assert ma.leaderboard("single", log_folder=tmp_path / "log")["auc"].isna().all()
 
 
 @pytest.mark.parametrize("word", ["6", "6 hours", "", "0s", "h"])

@@ -34,7 +34,7 @@ LAYERS = [
     ["viewer"],
     ["run_plan"],
     ["plan"],
-    ["assistance", "experiment", "run_images", "forecast", "continuation", "disk_space", "pooling"],
+    ["assistance", "experiment", "run_images", "stored_state", "forecast", "continuation", "disk_space", "pooling"],
     ["advisor", "engine"],
     ["demo", "api", "preloaded"],
     ["cli"],

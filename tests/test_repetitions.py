@@ -136,6 +136,15 @@ def test_a_pool_that_was_lost_is_made_again_with_the_same_bytes(tmp_path, given)
     pooled.metrics_json.unlink()
     ma.train(tmp_path / "data", MODEL, folds=2, **given)
     assert pooled.metrics_json.read_bytes() == before
+    member = RunFolder(group.path / "g_test_resnet_f1")
+    member.read_predictions().round(4).to_csv(member.predictions_csv("test"), index=False)  # as spreadsheets do
+    pooled.metrics_json.unlink()
+    ma.train(tmp_path / "data", MODEL, folds=2, **given)
+    assert "Files of g_test_resnet_f1 are not what the run wrote" in str(pooled.failure_reason())
+    ma.analyze(member.path)  # accepts them
+    ma.train(tmp_path / "data", MODEL, folds=2, **given)
+    assert pooled.finished
+    assert "g_test_resnet_f1: accepted as they are now" in pooled.read_environment()["reason"]
 
 
 @pytest.mark.parametrize("name", ["g_test_resnet", "g_test_resnet_f2"])

@@ -20,6 +20,7 @@ WORDS = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), m
 def test_a_run_leaves_exactly_these_files(tmp_path: Path) -> None:
     make_run(tmp_path / "log" / "run")
     assert {path.name for path in (tmp_path / "log" / "run").iterdir()} == {
+        "SHA256SUMS",
         "environment.json",
         "metrics.csv",
         "metrics.json",

@@ -234,6 +234,18 @@ def test_every_pattern_is_written_by_the_program():
         ),
         ("no interval: a reason of a later version", "no interval: a reason of a later version"),
         ("not tested; something else", "not tested; something else"),
+        (
+            "metrics.json is not what the run wrote; its numbers were made again from the predictions; not tested",
+            "metrics.json が実行の書いた内容と異なります；数値は予測から計算し直しました；テストされていません",
+        ),
+        (
+            "metrics.json is damaged; its numbers cannot be made again: no table",
+            "metrics.json が壊れていて、数値を計算し直せません：no table",
+        ),
+        (
+            "not what the run wrote: a_test.csv, a_val.csv; not tested",
+            "実行が書いた内容と異なるファイル：a_test.csv, a_val.csv；テストされていません",
+        ),
         ("error text of\nanother program", "error text of\nanother program"),
     ],
 )

@@ -19,11 +19,10 @@ from model_aggregation.analysis.run_sets import (
     OWN_SETS,
     Metrics,
     evaluate_run,
-    learnt_images,
     log_folder_of,
     refresh_index,
-    shared_images,
 )
+from model_aggregation.analysis.shared_images import learnt_images, shared_images
 from model_aggregation.config import nearest
 from model_aggregation.data.decoding import reading_rule
 from model_aggregation.data.image_table import ImageTable
@@ -34,6 +33,7 @@ from model_aggregation.files import file_hash, write_csv, write_json
 from model_aggregation.names import check_group_name, check_path_lengths, default_name, same_name
 from model_aggregation.prediction import TrainedNetwork, load_trained, predict_images
 from model_aggregation.progress import Reporter
+from model_aggregation.results.checksums import forget_files, refuse_changed
 from model_aggregation.results.earlier_network import is_earlier_folder
 from model_aggregation.results.earlier_sources import NOTHING_GIVEN, EarlierSources
 from model_aggregation.results.locks import run_lock
@@ -89,8 +89,8 @@ def evaluate_external(
     Raises
     ------
     ResultsError
-        If the run is not finished, or its set of this name holds other images. For a run of the earlier program with
-        the command that tests it.
+        If the run is not finished, its files are not what it wrote, or its set of this name holds other images. For a
+        run of the earlier program with the command that tests it.
     SettingsError
         If the name of the set is not allowed, or something is given for a run of the earlier program, and it is none.
     DataError
@@ -104,6 +104,7 @@ def evaluate_external(
     name = _set_name(data)
     check_path_lengths([folder.predicted_labels_csv(name), folder.set_images_csv(name), folder.roc_png(name)])
     with _locked(folder):
+        refuse_changed(folder, folder.external_sets())
         trained = load_trained(folder.path, earlier)
         table, part = _scanned(data, trained.classes)
         reading = reading_rule(trained.settings.window, trained.settings.max_pixels)
@@ -113,6 +114,7 @@ def evaluate_external(
         _check_name_is_free(folder, name, images)
         readable = images[images["readable"].astype(bool)].reset_index(drop=True)
         predictions = _predict(trained, readable, device, reporter)
+        forget_files(folder, [folder.set_images_csv(name), folder.predictions_csv(name), folder.set_facts_json(name)])
         write_csv(folder.set_images_csv(name), _image_facts(replace(table, frame=images)))
         write_csv(folder.predictions_csv(name), predictions)
         write_json(folder.set_facts_json(name), _facts(folder, name, data, part))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from model_aggregation.analysis.stored_numbers import metrics_of
 from model_aggregation.results.objects import Group, Run
 
 REPEATS_COLUMNS = (
@@ -102,7 +103,7 @@ def _run_rows(member: Member) -> Iterator[dict[str, Any]]:
     facts = member.facts
     fold = facts["fold"] if member.is_fold else None
     first = {"kind": "run", "model": member.model, "run": member.name, "seed": facts.get("seed"), "fold": fold}
-    for split, content in member.run.metrics().items():
+    for split, content in metrics_of(member.run.folder)[0].items():
         for metric, entry in content.items():
             if isinstance(entry, Mapping) and "value" in entry and metric != "cutoff":
                 numbers = {name: entry.get(name) for name in ("value", "low", "high", "reason")}

@@ -5,7 +5,7 @@ gives the same bytes. External sets, which ``magg test`` adds, are evaluated wit
 of pooled out-of-fold predictions is evaluated like any other, each image with the cutoff of its fold.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from model_aggregation.analysis.other_folders import what_it_is
+from model_aggregation.analysis.shared_images import leakage, learnt_images
 from model_aggregation.config import Settings
 from model_aggregation.earlier_settings import is_earlier
 from model_aggregation.errors import PredictionsError, ResultsError
@@ -31,6 +32,7 @@ from model_aggregation.evaluation import (
 )
 from model_aggregation.evaluation.decision import decide
 from model_aggregation.files import file_hash
+from model_aggregation.results.checksums import ACCEPTED, accepted_files, changed_files, refuse_changed
 from model_aggregation.results.index import INDEX_NAME, Index
 from model_aggregation.results.plot_settings import PlotSettings, read_plot_settings
 from model_aggregation.results.run_folder import RunFolder
@@ -47,7 +49,6 @@ FOLD_COLUMNS = ("fold", "run_name", "cutoff", "cutoff_source", "reason", "n_test
 
 _ROLES = {"val": {"role": "used for choosing"}, "test": {}}
 _EXTERNAL = {"role": "external"}
-_NAMED = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,22 +95,29 @@ class RunSets:
         return replace(evaluation, warnings=(*evaluation.warnings, *image_set.remarks))
 
 
-def evaluate_run(folder: RunFolder, *, before_metrics: Callable[[Metrics], None] | None = None) -> Metrics:
+def evaluate_run(
+    folder: RunFolder,
+    *,
+    before_metrics: Callable[[Metrics], None] | None = None,
+    accept_changed: bool = False,
+) -> Metrics:
     """Evaluate the predictions of a run folder and write all results; metrics.json comes last.
 
     Parameters
     ----------
     before_metrics
         Called with the numbers before ``metrics.json``, the mark of completion, is written.
+    accept_changed
+        Take files that are not what the run wrote as they are now; a warning beside the numbers says so.
 
     Raises
     ------
     ResultsError
-        If the folder has no predictions.
+        If the folder has no predictions, or files are not what the run wrote.
     PredictionsError
         If predictions and images do not belong together, or a pooled image has no fold or no cutoff.
     """
-    run = read_run(folder)
+    run = read_run(folder, accept_changed=accept_changed)
     plot = PlotSettings()
     if run.settings.plot_settings is not None and run.settings.plot_settings.is_file():
         plot = read_plot_settings(run.settings.plot_settings)
@@ -118,7 +126,7 @@ def evaluate_run(folder: RunFolder, *, before_metrics: Callable[[Metrics], None]
     return write_results(folder, predictions, evaluations, plot=plot, before_metrics=before_metrics)
 
 
-def read_run(folder: RunFolder) -> RunSets:
+def read_run(folder: RunFolder, *, accept_changed: bool = False) -> RunSets:
     """Read what a run folder holds for an evaluation; nothing is computed but the cutoff.
 
     Raises
@@ -126,6 +134,7 @@ def read_run(folder: RunFolder) -> RunSets:
     ResultsError, PredictionsError
         As :func:`evaluate_run`.
     """
+    accepted = _accepted(folder, accept_changed=accept_changed)
     settings = stored_settings(_settings_of(folder), folder.settings_yaml)
     outdated = outdated_sets(folder)
     external = [name for name in folder.external_sets() if name not in outdated]
@@ -142,11 +151,23 @@ def read_run(folder: RunFolder) -> RunSets:
     cutoff = _fold_cutoffs(folder, settings, predictions) if pooled else _cutoff_of(settings, predictions)
     for name in external:
         image_set = _read_set(folder, name, folder.read_set_images(name))
-        remarks = tuple(_leakage(image_set.images, learnt_images(settings, images)))
+        remarks = tuple(leakage(image_set.images, learnt_images(settings, images)))
         sets[name] = replace(image_set, remarks=remarks)
         if cutoff is None and len(image_set.predictions.classes) == 2:
             cutoff = _cutoff_without_images(settings)
+    sets = {name: replace(found, remarks=(*found.remarks, *accepted)) for name, found in sets.items()}
     return RunSets(folder, settings, sets, cutoff)
+
+
+def _accepted(folder: RunFolder, *, accept_changed: bool) -> list[str]:
+    """Return a warning where files are not what the run wrote, but are to be taken as they are."""
+    external = folder.external_sets()
+    names = accepted_files(folder, external)
+    if accept_changed:
+        names = sorted({*names, *changed_files(folder, external)})
+    else:
+        refuse_changed(folder, external)
+    return [f"{ACCEPTED}{', '.join(names)}"] if names else []
 
 
 def is_pooled(folder: RunFolder) -> bool:
@@ -208,45 +229,6 @@ def _predictions(table: pd.DataFrame, groups: np.ndarray | None, folds: np.ndarr
         table.iloc[:, 0].to_numpy(dtype=object), codes.astype(np.int64), table.iloc[:, 2:].to_numpy(np.float64),
         classes, groups, folds=folds,
     )  # fmt: skip
-
-
-def learnt_images(settings: Settings, images: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of ``images.csv`` that the run was trained on or chosen by."""
-    used = [name for name, on in (("train", settings.train), ("val", settings.validation)) if on]
-    return images[images["split"].isin(used) & (images["readable"] == "True")]
-
-
-def shared_images(images: pd.DataFrame, learnt: pd.DataFrame) -> list[str]:
-    """Return a line for each image with the pixels of an image the run has learnt from or was chosen by.
-
-    Where one of the two tables knows no pixels (an older run), the bytes of the files are compared.
-    """
-    key = "pixel_hash" if "pixel_hash" in images and "pixel_hash" in learnt else "content_hash"
-    first = learnt.drop_duplicates(key).set_index(key, drop=False)
-    found = images[images[key].isin(first.index) & (images[key] != "")]
-    known = first.loc[found[key]]
-    same = found["content_hash"].to_numpy() == known["content_hash"].to_numpy()
-    return [
-        f"{name}: the same {'file' if file else 'pixels'} as {other} ({split})"
-        for name, file, other, split in zip(found["id"], same, known["id"], known["split"], strict=True)
-    ]
-
-
-def _leakage(images: pd.DataFrame, learnt: pd.DataFrame) -> Iterator[str]:
-    """Yield what an external set shares with the images of the run."""
-    shared = shared_images(images, learnt)
-    if shared:
-        yield (
-            f"{len(shared)} of {len(images)} images are also among the run's train or val images "
-            "(--allow-duplicates): the numbers are too high"
-        )
-    groups = sorted((set(images["group"]) & set(learnt["group"])) - {""})
-    if groups:
-        more = f" and {len(groups) - _NAMED} more" if len(groups) > _NAMED else ""
-        yield (
-            f"{len(groups)} groups have the name of a group among the run's train or val images; if they are the same, "
-            f"the numbers are too high: {', '.join(groups[:_NAMED])}{more}"
-        )
 
 
 def _cutoff_of(settings: Settings, sets: Mapping[str, Predictions]) -> Cutoff | None:
@@ -320,21 +302,31 @@ def write_results(
     *,
     plot: PlotSettings | None = None,
     before_metrics: Callable[[Metrics], None] | None = None,
+    of_run: bool = True,
 ) -> Metrics:
-    """Write the files of evaluated sets, named as those of a run, rows in the order given; ``metrics.json`` last."""
-    metrics: Metrics = {
-        name: {**_ROLES.get(name, _EXTERNAL), **evaluation.to_dict()} for name, evaluation in evaluations.items()
-    }
+    """Write the files of evaluated sets, named as those of a run, rows in the order given; ``metrics.json`` last.
+
+    Only in a folder ``of_run`` are the files listed with their checksums.
+    """
+    metrics, table = numbers_of(evaluations)
     for name, evaluation in evaluations.items():
         if name != "val":
             _write_decisions(folder, name, predictions[name], evaluation)
             _write_roc(folder, name, evaluation, plot=plot, metrics=metrics[name])
-    tables = [evaluation.to_table().assign(split=name) for name, evaluation in evaluations.items()]
-    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["split"])
     if before_metrics is not None:
         before_metrics(metrics)
-    folder.write_metrics(metrics, table[["split", *table.columns.drop("split")]])
+    folder.write_metrics(metrics, table, of_run=of_run)
     return metrics
+
+
+def numbers_of(evaluations: Mapping[str, Evaluation]) -> tuple[Metrics, pd.DataFrame]:
+    """Return the contents of ``metrics.json`` and of ``metrics.csv``."""
+    metrics: Metrics = {
+        name: {**_ROLES.get(name, _EXTERNAL), **evaluation.to_dict()} for name, evaluation in evaluations.items()
+    }
+    tables = [evaluation.to_table().assign(split=name) for name, evaluation in evaluations.items()]
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=["split"])
+    return metrics, table[["split", *table.columns.drop("split")]]
 
 
 def _write_decisions(folder: RunFolder, name: str, predictions: Predictions, evaluation: Evaluation) -> None:

@@ -328,11 +328,11 @@ def _write(
         write_subgroups(folder.subgroups_csv, question.by, analysis.subgroups)
     if analysis.comparison is None:
         predictions = {SINGLE_SET: next(iter(tables.values())).predictions}
-        write_results(folder, predictions, analysis.evaluations, plot=plot)
+        write_results(folder, predictions, analysis.evaluations, plot=plot, of_run=False)
         return
     rows = [evaluation.to_table().assign(split=name) for name, evaluation in analysis.evaluations.items()]
     table = pd.concat(rows, ignore_index=True)
-    folder.write_metrics(analysis.metrics(), table[["split", *table.columns.drop("split")]])
+    folder.write_metrics(analysis.metrics(), table[["split", *table.columns.drop("split")]], of_run=False)
 
 
 def _write_report(out: Path, analysis: TableAnalysis, models: Sequence[str], question: TableQuestion) -> None:

@@ -10,16 +10,21 @@ from model_aggregation.analysis.subgroups import Subgroups, run_subgroups, write
 from model_aggregation.analysis.table_question import TableQuestion
 from model_aggregation.analysis.tables import TableAnalysis, analyze_tables
 from model_aggregation.errors import SettingsError
+from model_aggregation.results.checksums import fault_of_metrics
 from model_aggregation.results.run_folder import RunFolder
 
 
 @dataclass(frozen=True, eq=False)
 class RunAnalysis:
-    """The content of ``metrics.json``, the subgroups asked for, and the external sets left out as outdated."""
+    """The content of ``metrics.json``, the subgroups asked for, and the external sets left out as outdated.
+
+    ``replaced`` is what was wrong with the ``metrics.json`` that was there before.
+    """
 
     metrics: Metrics
     subgroups: Subgroups | None = None
     outdated: tuple[str, ...] = ()
+    replaced: str | None = None
 
 
 def analyze(
@@ -49,6 +54,8 @@ def analyze(
 def analyze_run(path: Path, *, by: str | None = None) -> RunAnalysis:
     """Evaluate a run folder again, write all its results and the tables of its report, and refresh the index.
 
+    Files that are not what the run wrote are taken as they are now; a warning beside the numbers says so.
+
     Parameters
     ----------
     by
@@ -60,10 +67,11 @@ def analyze_run(path: Path, *, by: str | None = None) -> RunAnalysis:
         As :func:`model_aggregation.analysis.evaluate_run`; for an unknown column nothing is written.
     """
     folder = RunFolder(path.resolve())
-    found = None if by is None else run_subgroups(read_run(folder), by)
-    metrics = evaluate_run(folder)
+    found = None if by is None else run_subgroups(read_run(folder, accept_changed=True), by)
+    replaced = fault_of_metrics(folder, folder.metrics_json.read_bytes()) if folder.finished else None
+    metrics = evaluate_run(folder, accept_changed=True)
     if found is not None and by is not None:
         write_subgroups(folder.subgroups_csv, by, found)
     refresh_index(folder)
     refresh_tables(folder)
-    return RunAnalysis(metrics, found, tuple(outdated_sets(folder)))
+    return RunAnalysis(metrics, found, tuple(outdated_sets(folder)), replaced)

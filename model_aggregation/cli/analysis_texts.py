@@ -34,7 +34,7 @@ def analysis_parts(analysis: RunAnalysis | TableAnalysis) -> Iterator[Renderable
 
 
 def _run_parts(analysis: RunAnalysis) -> Iterator[RenderableType]:
-    """Yield all numbers of every set of a run, its subgroups, and which external sets were left out."""
+    """Yield all numbers of every set of a run, its subgroups, which external sets were left out, what was replaced."""
     for name, evaluated in analysis.metrics.items():
         yield from metrics_parts(name, evaluated)
     if analysis.subgroups is not None:
@@ -44,6 +44,8 @@ def _run_parts(analysis: RunAnalysis) -> Iterator[RenderableType]:
             f"warning: the set {name} was predicted by other weights than the run has now, and was left out; "
             "test it again with magg test"
         )
+    if analysis.replaced is not None:
+        yield f"warning: the metrics.json that was there {analysis.replaced}; it was made anew from the predictions"
 
 
 def comparison_parts(comparison: Comparison, evaluations: Mapping[str, Evaluation]) -> Iterator[RenderableType]:

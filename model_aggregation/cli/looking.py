@@ -194,10 +194,11 @@ def index(log_folder: Path = Path("log"), /) -> int:
     log_folder
         Folder that holds all results.
     """
+    from model_aggregation.analysis.stored_numbers import metrics_of
     from model_aggregation.results.earlier_evaluation import rebuild_index
 
     with reporter_for_console().working() as reporter:
-        report = rebuild_index(log_folder, reporter.count)
+        report = rebuild_index(log_folder, reporter.count, read_numbers=metrics_of)
     say(str(report))
     return 0
 

@@ -216,7 +216,10 @@ def outcome_parts(plan: Plan, outcome: Outcome) -> Iterator[RenderableType]:
     if first.group_name == SINGLE:
         folder = RunFolder(first.folder)
         if folder.finished:
-            metrics = folder.read_metrics()
+            from model_aggregation.analysis.stored_numbers import metrics_of  # not before the first run begins
+
+            metrics, remarks = metrics_of(folder)
+            yield from (f"warning: {remark}" for remark in remarks)
             shown = [name for name in ("test", "val") if name in metrics][:1]
             for name in shown:
                 yield from metrics_parts(name, metrics[name], brief=True)

@@ -73,9 +73,8 @@ def _stores(folder: Path) -> Iterator[CachedStore]:
 
 
 def remove(path: Path) -> None:
-    """Remove a store with what belongs to it; one that another process holds open stays (Windows)."""
+    """Remove a store with what belongs to it; of one that a process holds open (Windows) the array stays, unused."""
     stem = path.name.partition(".")[0]
     with suppress(OSError):
-        path.unlink(missing_ok=True)
-        for ending in (".json", ".part.npy", ".marks.npy"):
+        for ending in (".json", ".npy", ".part.npy", ".marks.npy"):  # without its facts an array counts for nothing
             path.with_name(stem + ending).unlink(missing_ok=True)

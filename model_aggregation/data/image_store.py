@@ -2,16 +2,19 @@
 
 The key of a store is the content of its files and the rule that made its pixels, so a changed image makes another
 store and a renamed one does not. A store is whole or absent: it is built under a temporary name and renamed, one
-builder at a time; a build that was stopped goes on where it was.
+builder at a time; a build that was stopped goes on where it was. A store that was changed in place while it was used
+is removed, and a file beside it keeps its identifier: no training that used it is trusted.
 """
 
 import hashlib
 import json
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pandas as pd
@@ -22,8 +25,9 @@ from model_aggregation.data.image_cache import Cache
 from model_aggregation.data.pixels import PixelRule
 from model_aggregation.data.store_building import Build, checksum, fill
 from model_aggregation.data.thumbnails import slices
-from model_aggregation.files import read_json, write_json
+from model_aggregation.files import content_hash, read_json, write_json
 
+_DAMAGED = ".damaged.json"
 _FORMAT = "3"  # part of the key: raise it when decoding or resizing changes a pixel
 
 Progress = Callable[[int, int], None]
@@ -31,10 +35,36 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, eq=False)
 class ImageStore:
-    """Decoded images: ``pixels`` is (N, H, W, C) uint8; ``hashes`` (N,) are those of their files, sorted."""
+    """Decoded images: ``pixels`` is (N, H, W, C) uint8; ``hashes`` (N,) are those of their files, sorted.
+
+    Of a store on the disk there are the ``checksums`` of its chunks and an ``identifier``, which another build of the
+    same images does not have.
+    """
 
     pixels: np.ndarray
     hashes: np.ndarray = field(default_factory=lambda: np.empty(0, dtype="S64"))
+    path: Path | None = None
+    checksums: tuple[int, ...] = ()
+    identifier: str = ""
+
+    @property
+    def changed_chunks(self) -> list[int]:
+        """The chunks whose pixels are not those that were decoded; all pixels are read."""
+        return [chunk for chunk, known in enumerate(self.checksums) if checksum(self.pixels, chunk) != known]
+
+    def damaged_stores(self) -> set[str]:
+        """Return the identifiers of stores in the same folder that were changed while they were used."""
+        found = [] if self.path is None else self.path.parent.glob(f"*{_DAMAGED}")
+        return {path.name.removesuffix(_DAMAGED) for path in found}
+
+    def remove_damaged(self) -> None:
+        """Note that this store was changed, and remove its file, unless another was built in its place meanwhile."""
+        if self.path is None:
+            return
+        _note_damage(self.path, self.identifier)
+        with suppress(OSError, ValueError, KeyError):
+            if _identifier(read_json(self.path.with_suffix(".json"))) == self.identifier:
+                image_cache.remove(self.path)
 
     def rows_of(self, content_hashes: pd.Series) -> np.ndarray:
         """Return the row of each image, (n,) int64.
@@ -119,8 +149,8 @@ def _sorted_hashes(images: pd.DataFrame) -> np.ndarray:
 
 def _key(hashes: np.ndarray, rule: PixelRule) -> str:
     digest = hashlib.sha256(f"{_FORMAT} {rule.key}".encode())
-    for content_hash in hashes:
-        digest.update(content_hash)
+    for one in hashes:
+        digest.update(one)
     return digest.hexdigest()[:32]
 
 
@@ -129,7 +159,8 @@ def _shape(count: int, rule: PixelRule) -> tuple[int, int, int, int]:
 
 
 def _opened(path: Path, hashes: np.ndarray, rule: PixelRule) -> ImageStore | None:
-    """Return a store that is there and whole; a damaged one is removed."""
+    """Return a store that is there and whole; a damaged one is noted and removed."""
+    facts: dict[str, Any] = {}
     try:
         facts = read_json(path.with_suffix(".json"))
         pixels = np.load(path, mmap_mode="r")
@@ -139,10 +170,21 @@ def _opened(path: Path, hashes: np.ndarray, rule: PixelRule) -> ImageStore | Non
     except (OSError, ValueError, KeyError, json.JSONDecodeError):
         whole = False
     if not whole:
+        if "checksums" in facts:
+            _note_damage(path, _identifier(facts))
         image_cache.remove(path)
         return None
     os.utime(path.with_suffix(".json"))  # used now: others leave the cache first
-    return ImageStore(pixels, hashes)
+    return ImageStore(pixels, hashes, path, tuple(facts["checksums"]), _identifier(facts))
+
+
+def _identifier(facts: dict[str, Any]) -> str:
+    """Return what tells a store from another build of the same images; those of earlier versions have none."""
+    return str(facts.get("identifier") or content_hash(json.dumps(facts["checksums"]).encode())[:32])
+
+
+def _note_damage(path: Path, identifier: str) -> None:
+    write_json(path.with_name(f"{identifier}{_DAMAGED}"), {"store": path.name})
 
 
 def _chunks_agree(pixels: np.ndarray, checksums: list[int]) -> bool:
@@ -166,14 +208,21 @@ def _build(
             locks.enter_context(FileLock(path.with_suffix(".lock")))
         builds = []
         for rule, path in missing.items():
-            if path.exists() or not cache.make_room(len(unique) * rule.bytes_per_image, keep=missing.values()):
+            if _is_there(path) or not cache.make_room(len(unique) * rule.bytes_per_image, keep=missing.values()):
                 continue
             builds.append(Build(path, rule, _shape(len(unique), rule)))
         checksums = fill(builds, unique["path"].tolist(), workers=workers, progress=progress) if builds else []
         for build, chunks in zip(builds, checksums, strict=True):
-            facts = {"images": len(unique), "rule": asdict(build.rule), "of": _origin(unique), "checksums": chunks}
+            facts = {
+                "images": len(unique), "rule": asdict(build.rule), "of": _origin(unique), "checksums": chunks,
+                "identifier": uuid4().hex,
+            }  # fmt: skip
             write_json(build.path.with_suffix(".json"), facts)
             build.finish()
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() and path.with_suffix(".json").exists()
 
 
 def _origin(images: pd.DataFrame) -> str:

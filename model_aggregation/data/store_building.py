@@ -136,4 +136,4 @@ def _can_be_decoded(rules: Sequence[PixelRule], file: str) -> bool:
 
 def checksum(pixels: np.ndarray, chunk: int) -> int:
     """Return the CRC-32 of the pixels of one chunk."""
-    return zlib.crc32(pixels[chunk * CHUNK : (chunk + 1) * CHUNK].tobytes())
+    return zlib.crc32(pixels[chunk * CHUNK : (chunk + 1) * CHUNK].data)

@@ -17,6 +17,7 @@ from model_aggregation.errors import ModelAggregationError, ResultsError
 from model_aggregation.results.earlier_runs import EarlierRun, earlier_cutoff, earlier_positive, earlier_runs
 from model_aggregation.results.index import Index, RebuildReport
 from model_aggregation.results.leaderboard_rows import plain_records
+from model_aggregation.results.records import ReadNumbers, stored_numbers
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.results.tables import PREDICTED, read_predictions
 from model_aggregation.software import versions
@@ -166,13 +167,15 @@ def _from_json(stamp: str, content: str, wanted: str | None) -> EarlierEvaluatio
         return None
 
 
-def rebuild_index(log_folder: Path, count: Count | None = None) -> RebuildReport:
+def rebuild_index(
+    log_folder: Path, count: Count | None = None, *, read_numbers: ReadNumbers = stored_numbers
+) -> RebuildReport:
     """Make the index anew, and evaluate the predictions of all earlier runs that it holds results of.
 
-    ``count`` is told how far that is.
+    ``count`` is told how far that is; ``read_numbers`` as in :meth:`Index.rebuild`.
     """
     index = Index(log_folder)
-    report = index.rebuild()
+    report = index.rebuild(read_numbers)
     rows = plain_records(index.earlier_rows())
     without: list[str] = []
     evaluated = 0

@@ -10,7 +10,6 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from filelock import FileLock
 
 from model_aggregation.errors import ResultsError, listed
 from model_aggregation.results import earlier_results
+from model_aggregation.results.damaged_index import is_damaged, move_aside
 from model_aggregation.results.earlier_runs import earlier_run_folders
 from model_aggregation.results.index_schema import (
     METRIC_COLUMNS,
@@ -33,7 +33,14 @@ from model_aggregation.results.index_schema import (
     next_id,
 )
 from model_aggregation.results.locks import LOCKS, is_locked
-from model_aggregation.results.records import RunRecord, log_folder_text, read_record, run_folders
+from model_aggregation.results.records import (
+    ReadNumbers,
+    RunRecord,
+    log_folder_text,
+    read_record,
+    run_folders,
+    stored_numbers,
+)
 from model_aggregation.results.run_folder import RunFolder
 
 INDEX_NAME = "analyze_record.db"
@@ -142,27 +149,28 @@ class Index:
                 list(row.values()),
             )
 
-    def rebuild(self) -> RebuildReport:
+    def rebuild(self, read_numbers: ReadNumbers = stored_numbers) -> RebuildReport:
         """Make the index anew from the run folders and the copy of earlier rows, in one transaction.
 
         Runs whose folder is gone disappear; earlier rows and counted test evaluations stay. A damaged
-        database is moved aside first, and what can still be read of it is used.
+        database is moved aside first, and what can still be read of it is used. Numbers that are not what their run
+        wrote are left out, unless ``read_numbers`` makes them again.
         """
         with self._alone():
-            return self._rebuild()
+            return self._rebuild(read_numbers)
 
-    def _rebuild(self) -> RebuildReport:
+    def _rebuild(self, read_numbers: ReadNumbers = stored_numbers) -> RebuildReport:
         moved: Path | None = None
         earlier: list[dict[str, Any]] = []
         evaluations: list[tuple[Any, ...]] = []
-        if self.path.is_file() and _is_damaged(self.path):
+        if self.path.is_file() and is_damaged(self.path):
             earlier, evaluations = earlier_results.rescue_rows(self.path)
-            moved = _move_aside(self.path)
+            moved = move_aside(self.path)
         with self._writing(prepare=False) as connection:
             create_tables(connection)
             earlier_results.add_rows(connection, earlier)
             _count_evaluations(connection, evaluations)
-            records = self._build(connection)
+            records = self._build(connection, read_numbers)
             query = "SELECT log_folder, group_name, run_name FROM earlier_test_result"
             places = connection.execute(query).fetchall()
         problems = tuple(f"{record.row['run_name']}: {record.problem}" for record in records if record.problem)
@@ -246,9 +254,9 @@ class Index:
         if self.path.resolve() in _LOOKED_OVER or not self.path.is_file():
             return
         _LOOKED_OVER.add(self.path.resolve())
-        if _is_damaged(self.path):
+        if is_damaged(self.path):
             with self._alone():
-                if _is_damaged(self.path):  # nobody else has made it anew meanwhile
+                if is_damaged(self.path):  # nobody else has made it anew meanwhile
                     logging.getLogger(__name__).warning("%s", self._rebuild())
 
     def _check_folder(self) -> None:
@@ -285,7 +293,7 @@ class Index:
         else:
             self._build(connection)
 
-    def _build(self, connection: sqlite3.Connection) -> list[RunRecord]:
+    def _build(self, connection: sqlite3.Connection, read_numbers: ReadNumbers = stored_numbers) -> list[RunRecord]:
         """Fill the index from what lies in the log folder; earlier rows first, to keep their ids."""
         ids = _ids_of_runs(connection)
         create_tables(connection)
@@ -299,7 +307,7 @@ class Index:
         earlier_results.copy_to_csv(connection, self.earlier_csv)
         create_views(connection)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        records = [read_record(folder, self.log_folder) for folder in run_folders(self.log_folder)]
+        records = [read_record(folder, self.log_folder, read_numbers) for folder in run_folders(self.log_folder)]
         for record in sorted(records, key=lambda record: (_key_of(record) not in ids, record.row["finished"] or "~")):
             _put(connection, record, ids.get(_key_of(record)))
         return records
@@ -328,31 +336,6 @@ class Index:
             raise ResultsError(
                 f"The index {self.path} is damaged: {error}. 'magg index' makes it anew from the run folders."
             ) from error
-
-
-def _is_damaged(path: Path) -> bool:
-    try:
-        with closing(sqlite3.connect(path, timeout=_BUSY_SECONDS)) as connection:
-            return bool(connection.execute("PRAGMA quick_check").fetchone()[0] != "ok")
-    except sqlite3.OperationalError as error:
-        raise ResultsError(f"The index {path} cannot be read now: {error}.") from error
-    except sqlite3.DatabaseError:
-        return True
-
-
-def _move_aside(path: Path) -> Path:
-    """Rename the database and what belongs to it: a journal left behind would spoil its successor."""
-    stamp = datetime.now().strftime("%Y%m%d_%H%M%S_%f")
-    target = path.with_name(f"analyze_record.damaged_{stamp}.db")
-    try:
-        path.rename(target)
-        for ending in ("-wal", "-shm", "-journal"):
-            left = path.with_name(INDEX_NAME + ending)
-            if left.exists():
-                left.rename(target.with_name(target.name + ending))
-    except OSError as error:
-        raise ResultsError(f"{path} cannot be moved aside: {error}. Close what has it open.") from error
-    return target
 
 
 def _is_built(connection: sqlite3.Connection) -> bool:

@@ -1,14 +1,15 @@
 """What the index holds of one run folder: a row and its metrics, read from the files; missing is NULL."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from model_aggregation.data.image_table import ImageTable
-from model_aggregation.errors import ResultsError
+from model_aggregation.errors import ChangedResultsError, ResultsError
 from model_aggregation.names import SINGLE
+from model_aggregation.results.checksums import ACCEPTED, changed_files
 from model_aggregation.results.run_folder import RunFolder
 
 _TIMING = ("train_seconds", "test_seconds", "train_images_per_second", "test_images_per_second")
@@ -17,6 +18,14 @@ _COPIED = (
     "positive", "primary_metric", "started", "finished", "parameters", "image_size", "command",
 )  # fmt: skip
 _JSON = ("classes", "versions", "git")
+
+ReadNumbers = Callable[[RunFolder], tuple[dict[str, Any], tuple[str, ...]]]
+"""Returns the numbers of a finished run and what is to be said of them, or raises ``ResultsError``."""
+
+
+def stored_numbers(folder: RunFolder) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return ``metrics.json``, of which there is nothing to be said."""
+    return folder.read_metrics(), ()
 
 
 @dataclass(frozen=True)
@@ -69,20 +78,21 @@ def log_folder_text(group_name: str, log_folder: Path) -> str:
     return name if group_name == SINGLE else f"{name}/{group_name}"
 
 
-def read_record(folder: RunFolder, log_folder: Path) -> RunRecord:
-    """Read ``environment.json``, ``metrics.json`` and ``error.txt``; a damaged one is a reason, no error."""
+def read_record(folder: RunFolder, log_folder: Path, read_numbers: ReadNumbers = stored_numbers) -> RunRecord:
+    """Read ``environment.json``, ``metrics.json`` and ``error.txt``; a damaged one is a reason, no error.
+
+    Numbers that are not what the run wrote are left out, unless ``read_numbers`` makes them again.
+    """
     group_name = group_of(folder, log_folder)
     problems: list[str] = []
     environment = _or_empty(folder.read_environment, folder.environment_json, problems)
-    before = len(problems)
-    metrics = _or_empty(folder.read_metrics, folder.metrics_json, problems)
-    readable = len(problems) == before or not folder.finished
+    metrics, readable = _read_metrics(folder, read_numbers, problems)
     row = {
         "group_name": group_name,
         "run_name": folder.name,
         "log_folder": log_folder_text(group_name, log_folder),
         "state": _state(folder, environment) if readable else "interrupted",
-        "reason": "; ".join(problems) or folder.failure_reason() or environment.get("reason"),
+        "reason": _reason(folder, environment, problems),
         **{name: _cell(environment.get(name)) for name in _COPIED},
         **{name: _cell((environment.get("timing") or {}).get(name)) for name in _TIMING},
         **{name: _json(environment.get(name)) for name in _JSON},
@@ -96,6 +106,29 @@ def read_record(folder: RunFolder, log_folder: Path) -> RunRecord:
     evaluations = (*own, *_external_evaluations(folder, problems))
     numbers = [(*names, *values) for values in _metric_rows(metrics)]
     return RunRecord(row, numbers, "; ".join(problems) or None, evaluations)
+
+
+def _read_metrics(folder: RunFolder, read: ReadNumbers, problems: list[str]) -> tuple[dict[str, Any], bool]:
+    """Return the numbers of a run, and whether it may count as finished; add what is wrong with its files."""
+    if not folder.finished:
+        return {}, True
+    readable, metrics = True, dict[str, Any]()
+    try:
+        metrics, remarks = read(folder)
+        problems += remarks
+        changed = changed_files(folder, folder.external_sets(), newer=True)
+        problems += [f"not what the run wrote: {', '.join(changed)}"] if changed else []
+        warnings = (line for content in metrics.values() for line in content.get("warnings", ()))
+        problems += dict.fromkeys(line for line in warnings if line.startswith(ACCEPTED))
+    except ResultsError as error:
+        problems.append(error.message)
+        readable = isinstance(error, ChangedResultsError)
+    return metrics, readable
+
+
+def _reason(folder: RunFolder, environment: Mapping[str, Any], problems: Sequence[str]) -> str | None:
+    own = folder.failure_reason() or environment.get("reason")
+    return "; ".join([*problems, *([own] if own else [])]) or None
 
 
 def _external_evaluations(folder: RunFolder, problems: list[str]) -> Iterator[tuple[str, str]]:

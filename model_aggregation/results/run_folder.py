@@ -3,6 +3,7 @@
 A run is finished once ``metrics.json``, the last file written, is there.
 """
 
+import json
 import re
 import shutil
 import traceback
@@ -13,9 +14,9 @@ from typing import Any, Literal
 import pandas as pd
 import yaml
 
-from model_aggregation.errors import ModelAggregationError, ResultsError, listed
-from model_aggregation.files import read_json, write_csv, write_json, write_text
-from model_aggregation.results import tables
+from model_aggregation.errors import ChangedResultsError, ModelAggregationError, ResultsError, listed
+from model_aggregation.files import json_text, write_csv, write_json, write_text
+from model_aggregation.results import checksums, tables
 from model_aggregation.results.plot_settings import PlotSettings
 from model_aggregation.results.run_paths import RunPaths
 
@@ -125,14 +126,19 @@ class RunFolder(RunPaths):
         """Write the confusion matrix; rows are correct labels, columns predicted ones."""
         tables.write_confusion(self.confusion_xlsx(set_name), matrix, classes)
 
-    def write_metrics(self, metrics: Mapping[str, Mapping[str, Any]], table: pd.DataFrame) -> None:
-        """Write ``metrics.csv`` and then ``metrics.json``, which makes the run count as finished.
+    def write_metrics(
+        self, metrics: Mapping[str, Mapping[str, Any]], table: pd.DataFrame, *, of_run: bool = True
+    ) -> None:
+        """Write ``metrics.csv``, of a run the checksums of its files, and then ``metrics.json``, which marks the end.
 
         ``metrics`` holds one object per evaluated set; an error of an earlier attempt is removed.
         """
+        text = json_text(dict(metrics))
         write_csv(self.metrics_csv, table)
         self.clear_error()
-        write_json(self.metrics_json, dict(metrics))
+        if of_run:
+            checksums.write_checksums(self, self.external_sets(), text)
+        write_text(self.metrics_json, text)
 
     def write_environment(self, environment: Mapping[str, Any]) -> None:
         """Write versions, device, seed, fingerprints and times."""
@@ -206,11 +212,19 @@ class RunFolder(RunPaths):
         return tables.read_confusion(old if old.is_file() and not path.is_file() else path)
 
     def read_metrics(self) -> dict[str, dict[str, Any]]:
-        """Return ``metrics.json``: one object per evaluated set."""
-        return _read_object(self.metrics_json)
+        """Return ``metrics.json``: one object per evaluated set.
+
+        Raises
+        ------
+        ChangedResultsError
+            If it is not what the run wrote or, of an earlier version, holds numbers that cannot be right.
+        """
+        return _checked_metrics(self)
 
     def read_metrics_table(self) -> pd.DataFrame:
-        """Return ``metrics.csv``: value, low, high and n as float64, the rest as text."""
+        """Return ``metrics.csv``: value, low, high and n as float64, the rest as text; errors as for the metrics."""
+        if checksums.Checksums.read(self).is_changed(self.metrics_csv):
+            raise _changed(self, self.metrics_csv, "is not what the run wrote")
         return tables.read_numbers(self.metrics_csv, tables.METRIC_NUMBERS)
 
     def read_environment(self) -> dict[str, Any]:
@@ -253,13 +267,35 @@ def exception_line(text: str) -> str:
     return next((line for line in after if not line.startswith(" ")), lines[-1] if lines else "").strip()
 
 
+def _checked_metrics(folder: RunFolder) -> dict[str, Any]:
+    content = _read_bytes(folder.metrics_json)
+    metrics = _object(folder.metrics_json, content)
+    fault = checksums.fault_of_metrics(folder, content)
+    if fault is not None:
+        raise _changed(folder, folder.metrics_json, fault)
+    return metrics
+
+
+def _changed(folder: RunFolder, path: Path, fault: str) -> ChangedResultsError:
+    return ChangedResultsError(f'{path} {fault}. Make it anew from the predictions: magg analyze "{folder.path}".')
+
+
 def _read_object(path: Path) -> dict[str, Any]:
+    return _object(path, _read_bytes(path))
+
+
+def _read_bytes(path: Path) -> bytes:
     try:
-        content = read_json(path)
+        return path.read_bytes()
     except OSError as error:
         raise ResultsError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def _object(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(content)
     except ValueError as error:
         raise ResultsError(f"{path} is damaged: {error}. Evaluate the run again with magg analyze.") from error
-    if not isinstance(content, dict):
-        raise ResultsError(f"{path} should hold a JSON object; it holds {type(content).__name__}.")
-    return content
+    if not isinstance(found, dict):
+        raise ResultsError(f"{path} should hold a JSON object; it holds {type(found).__name__}.")
+    return found

@@ -144,6 +144,11 @@ class RunPaths:
         return self.path / "metrics.csv"
 
     @property
+    def checksums(self) -> Path:
+        """The SHA-256 of the files above and of the weights, in the form of ``sha256sum``."""
+        return self.path / "SHA256SUMS"
+
+    @property
     def environment_json(self) -> Path:
         """Versions, device, seed, fingerprints, command."""
         return self.path / "environment.json"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from model_aggregation.errors import DamagedCacheError
 from model_aggregation.files import file_hash, to_disk, whole_or_absent
 
 if TYPE_CHECKING:
@@ -125,11 +126,22 @@ class Checkpoints:
             part.load_state_dict(content[name])
         return Progress(**content["progress"])
 
-    def best_weights(self) -> dict[str, Tensor]:
-        """Return the state dict of the best weights."""
-        stored = torch.load(self._best_weights, map_location="cpu", weights_only=True) if self._leads else None
+    def best_weights(self, progress: Progress) -> dict[str, Tensor]:
+        """Return the state dict of the best weights.
+
+        Raises
+        ------
+        DamagedCacheError
+            If their file is not what the training wrote.
+        """
+        stored = self._stored_best(progress) if self._leads else None
         weights: dict[str, Tensor] = self._from_the_first(stored)
         return weights
+
+    def _stored_best(self, progress: Progress) -> dict[str, Tensor]:
+        if not (self._best_weights.is_file() and file_hash(self._best_weights) == progress.best_hash):
+            raise DamagedCacheError(f"The best weights in {self._best_weights} were changed while the run went on.")
+        return torch.load(self._best_weights, map_location="cpu", weights_only=True)
 
     def _newest(self) -> dict[str, Any] | None:
         """Return the newest whole state; what is not whole is removed."""

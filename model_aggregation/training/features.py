@@ -142,6 +142,12 @@ class FrozenFeatures:
             draws[positions] = draw_changes(len(positions), training.settings.augmentation, generator)
         return draws
 
+    def check(self) -> None:
+        """Raise ``DamagedCacheError`` if the stored features are not those that were computed."""
+        for file in (self.train, self.validation):
+            if file is not None:
+                file.check()
+
     def remove(self) -> None:
         """Remove the stored features; nothing is left of them."""
         for file in (self.train, self.validation):
@@ -163,7 +169,7 @@ def frozen_features(training: Training, finished_epochs: int) -> FrozenFeatures 
         training.journal.note(f"the frozen network is computed in each epoch: {reason}")
         return None
     views, count = _kept_views(training), len(training.train.images)
-    train, validation = _paths(training)
+    train, validation = feature_paths(training.files.state)
     others = 0 if training.validation is None else len(training.validation.images)
     return FrozenFeatures(
         training,
@@ -175,7 +181,7 @@ def frozen_features(training: Training, finished_epochs: int) -> FrozenFeatures 
 
 def _obstacle(training: Training, head: HeadPart | None, finished_epochs: int) -> str | None:
     """Return why features cannot be stored, or None if they can."""
-    settings, path = training.settings, _paths(training)[0]
+    settings, path = training.settings, feature_paths(training.files.state)[0]
     if kept_views(settings, training.frozen_epochs) is None:
         return _obstacle_in_settings(settings)
     if head is None:
@@ -214,6 +220,6 @@ def _as_they_are(images: ImageSource, parts: list[tuple[np.ndarray, np.ndarray]]
     return images.batches([positions for _, positions in parts], training=False, seed=0)
 
 
-def _paths(training: Training) -> tuple[Path, Path]:
-    folder = training.files.state
+def feature_paths(folder: Path) -> tuple[Path, Path]:
+    """Return where the features of the training and validation images lie in the folder of a training's state."""
     return folder / "features_train.npy", folder / "features_val.npy"

@@ -35,6 +35,8 @@ def run_training(training: Training) -> Progress:
     ------
     TrainingError
         If the loss is not finite in the first epoch.
+    DamagedCacheError
+        If features or weights that were kept on the disk were changed meanwhile.
     NotEnoughMemoryError
         If so many images at once do not fit into memory; the finished epochs are stored.
     """
@@ -54,13 +56,16 @@ def run_training(training: Training) -> Progress:
             if progress.ended_early:
                 break
             if features is not None and not training.is_frozen(progress.epoch - 1):  # no stored state needs them now
+                features.check()
                 features.remove()
                 features = None
             training.reporter.count("epochs", progress.epoch, settings.epochs, training.journal.name)
+    if features is not None:
+        features.check()
     if training.fabric.is_global_zero:
         save_weights(network.module, files.last_weights)
     if progress.best_epoch is not None and settings.test_weights == "best":
-        network.module.load_state_dict(states.best_weights())
+        network.module.load_state_dict(states.best_weights(progress))
     return progress
 
 

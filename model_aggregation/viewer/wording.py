@@ -102,6 +102,7 @@ _NUMBER = r"-?\d+(?:[.,]\d+)*"
 _KINDS = dict.fromkeys(("count", "total", "limit", "fold", "value"), _NUMBER) | {
     "split": "train|val|validation|test",
     "run": "[^:;]+?",
+    "files": "[^;]+?",
 }
 """What a word in braces of ``sentences.yaml`` may stand for, where that is not any text."""
 

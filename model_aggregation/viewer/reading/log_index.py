@@ -14,6 +14,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
 
+from model_aggregation.analysis.stored_numbers import metrics_of
 from model_aggregation.errors import ResultsError
 from model_aggregation.results.index import EARLIER_CSV_NAME, INDEX_NAME, Index
 from model_aggregation.results.index_schema import SCHEMA_VERSION
@@ -122,7 +123,7 @@ class LogIndex:
                     source.backup(target)
         except sqlite3.Error:
             copy.path.unlink(missing_ok=True)
-        copy.rebuild()
+        copy.rebuild(metrics_of)
         return copy
 
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 from model_aggregation.errors import PredictionsError, ResultsError
 from model_aggregation.evaluation.decision import decide
 from model_aggregation.evaluation.predictions import Predictions
+from model_aggregation.results.checksums import Checksums
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.viewer.reading.arrow_tables import map_table, write_table
 from model_aggregation.viewer.reading.catalog import Entry
@@ -24,6 +25,7 @@ from model_aggregation.viewer.reading.conversion import (
 from model_aggregation.viewer.reading.disk_cache import DiskCache
 from model_aggregation.viewer.reading.image_views import PredictionTable
 from model_aggregation.viewer.reading.memory import Memory, Stamp, stamp_of
+from model_aggregation.viewer.reading.run_numbers import stamp_of_numbers
 from model_aggregation.viewer.reading.run_view import (
     Reading,
     earlier_cutoff_of,
@@ -51,8 +53,7 @@ class PredictionStore:
         """Return what changes with the predictions of a set."""
         folder = entry.run_folder
         files = _files(folder, set_name)
-        own = (folder.metrics_json, folder.environment_json, folder.settings_yaml)
-        stamp = stamp_of(files.probabilities, files.decisions, files.images, *own)
+        stamp = (*stamp_of(files.probabilities, files.decisions, files.images), *stamp_of_numbers(folder))
         if entry.earlier is None:
             return stamp
         return (*stamp, *stamp_of(folder.status_txt), None if entry.row is None else entry.row["cutoff"])
@@ -66,7 +67,7 @@ class PredictionStore:
         folder = entry.run_folder
         reading = Reading()
         environment = reading.of(folder.environment_json, folder.read_environment, no_values())
-        metrics = reading.of(folder.metrics_json, folder.read_metrics, no_values())
+        metrics = reading.numbers(folder)
         settings = reading.of(folder.settings_yaml, folder.read_settings, no_values())
         cutoff = stored_cutoff(metrics, set_name)
         about: dict[str, Any] = {
@@ -83,7 +84,7 @@ class PredictionStore:
         probabilities = _matrix(numbers, len(classes))
         if entry.earlier is not None:
             about["cutoff"] = earlier_cutoff_of(entry, classes)
-        notes = [*reading.notes, *facts["notes"], *word_facts["notes"]]
+        notes = [*reading.notes, *_changed_decisions(folder, files), *facts["notes"], *word_facts["notes"]]
         if entry.earlier is None and not files.images.is_file():
             notes.append(f"{files.images.name} is missing: groups and ids are not known.")
         if "decided" in numbers.column_names:
@@ -139,6 +140,15 @@ class PredictionStore:
 def _files(folder: RunFolder, set_name: str) -> SetFiles:
     images = folder.images_csv if set_name in ("val", "test") else folder.set_images_csv(set_name)
     return SetFiles(folder.predictions_csv(set_name), folder.predicted_labels_csv(set_name), images)
+
+
+def _changed_decisions(folder: RunFolder, files: SetFiles) -> list[str]:
+    """Return a note where the written decisions are not what the run wrote."""
+    try:
+        changed = files.decisions.is_file() and Checksums.read(folder).is_changed(files.decisions)
+    except ResultsError:  # said with the numbers
+        return []
+    return [f"not what the run wrote: {files.decisions.name}"] if changed else []
 
 
 def sets_with_predictions(entry: Entry) -> tuple[str, ...]:

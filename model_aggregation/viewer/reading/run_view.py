@@ -21,6 +21,7 @@ from model_aggregation.viewer.reading.catalog import Entry
 from model_aggregation.viewer.reading.group_list import time_text
 from model_aggregation.viewer.reading.links import refuse_link_outside
 from model_aggregation.viewer.reading.log_index import LogIndex
+from model_aggregation.viewer.reading.run_numbers import Numbers, numbers_of_run
 from model_aggregation.viewer.reading.views import FileEntry, Progress, RunView
 
 _KINDS = {
@@ -58,6 +59,13 @@ class Reading:
             self.notes.append(str(error))
             return otherwise
 
+    def numbers(self, folder: RunFolder) -> dict[str, Any]:
+        """Return the numbers of a run, with notes where they are not as it wrote them; empty when there are none."""
+        nothing: Numbers = (no_values(), ())
+        metrics, remarks = self.of(folder.metrics_json, lambda: numbers_of_run(folder), nothing)
+        self.notes += remarks
+        return metrics
+
 
 def read_run(index: LogIndex, entry: Entry) -> RunView:
     """Return what a run folder and the index hold of a run."""
@@ -89,7 +97,7 @@ def run_view(entry: Entry, row: Mapping[str, Any], evaluation: EarlierEvaluation
         reading.notes.append(f"The folder of the run {entry.run} is gone; this is what the index says.")
     folder = entry.run_folder
     environment = reading.of(folder.environment_json, folder.read_environment, no_values())
-    metrics = reading.of(folder.metrics_json, folder.read_metrics, no_values())
+    metrics = reading.numbers(folder)
     settings = reading.of(folder.settings_yaml, folder.read_settings, no_values())
     metrics = metrics or ({"test": dict(evaluation.metrics)} if evaluation.metrics else {})
     error = reading.of(folder.error_txt, folder.read_error, "")
