@@ -236,6 +236,8 @@ def _ss_label(result: Conversion, value: Any) -> None:
 
 
 def _loss(result: Conversion, value: Any) -> None:
+    if value == _CTC and "loss" in result.above:
+        return
     if value == _CTC:
         result.problems.append(
             "loss_num: 5 is CTC, which compares sequences; an image with one label has none. Choose 0 to 4."
@@ -269,10 +271,10 @@ def _channels(result: Conversion, value: Any) -> None:
         result.put("channels", 3, note)
     elif value in (1, 3):
         result.put("channels", value)
-    else:
+    elif "channels" not in result.above:
         result.problems.append(
             f"channel: {value}: the earlier program read images as RGB too, which such a network cannot take; here a "
-            "network sees 3 channels (colour) or 1 (grey)"
+            "network sees 3 channels (colour) or 1 (grey): give --channels"
         )
 
 

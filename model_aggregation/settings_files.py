@@ -108,8 +108,12 @@ def _refuse_own_folder(path: Path, given: Mapping[str, Any]) -> None:
     free = next(name for count in count_up(2) if not target.with_name(name := f"{given['name']}_{count}").exists())
     raise SettingsError(
         f"{path} belongs to a run of the earlier program, whose results stay as they are. The same settings run under "
-        f"another name: magg run {path} --name {free}"
+        f"another name: magg run {_as_typed(path)} --name {free}"
     )
+
+
+def _as_typed(path: Path) -> str:
+    return f'"{path}"' if any(letter.isspace() for letter in str(path)) else str(path)
 
 
 def _unused_transforms(path: Path, given: Mapping[str, Any]) -> Iterator[str]:
@@ -117,9 +121,10 @@ def _unused_transforms(path: Path, given: Mapping[str, Any]) -> Iterator[str]:
     places = [Path(), *(folder for folder in path.resolve().parents[:4])]
     found = next((file for place in places if (file := place / EARLIER_TRANSFORMS).is_file()), None)
     if found is not None and not given.get("transforms"):
+        flag = f"--transforms {_as_typed(found)}"
         yield (
             f"earlier settings: {found} is not used. Images become 224 px square (Inception 299) and are flipped, mean "
-            f"and deviation are 0.5, as in that file when it came; if yours is another, give --transforms {found}"
+            f"and deviation are 0.5, as in that file when it came; if yours is another, give {flag}"
         )
 
 

@@ -266,7 +266,9 @@ class _Meter:
             self._own += part.own
             self.seen += part.whole
             self.done += 1
-            self._training.journal.batch(self._progress.step, loss, right / len(part.rows), rate)
+            if part.own:  # of its images; in the sums a rank's loss has the share of its images
+                mean = loss * part.whole / (part.own * self._training.fabric.world_size)
+                self._training.journal.batch(self._progress.step, mean, right / len(part.rows), rate)
             self._progress.step += 1
         self._told = time.perf_counter()
         self._show(self.seconds)
