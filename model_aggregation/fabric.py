@@ -9,7 +9,7 @@ import os
 import torch
 import torch.distributed
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import ClusterEnvironment
+from lightning_fabric.plugins.environments import ClusterEnvironment, LightningEnvironment
 from lightning_fabric.strategies import DDPStrategy
 
 from model_aggregation.config import Settings
@@ -35,7 +35,8 @@ def make_fabric(settings: Settings, precision: Precision | None = None) -> Fabri
     accelerator, devices = device_choice(settings.device)
     name = _PRECISIONS[precision or settings.precision]
     if not are_several():
-        return Fabric(accelerator=accelerator, devices=devices, precision=name)  # type: ignore[arg-type]
+        alone = [LightningEnvironment()]  # else Fabric guesses from variables, and a job of SLURM looks like a launcher
+        return Fabric(accelerator=accelerator, devices=devices, precision=name, plugins=alone)  # type: ignore[arg-type]
     strategy = DDPStrategy(find_unused_parameters=True)  # some networks have layers that only some images reach
     fabric = Fabric(accelerator=accelerator, devices=1, strategy=strategy, precision=name, plugins=[Seated()])  # type: ignore[arg-type]
     threads, variable = torch.get_num_threads(), os.environ.get(_THREADS)

@@ -1,8 +1,11 @@
 """Processes that somebody else has started for one command: torchrun, or SLURM's srun, on one or several machines."""
 
 import os
+import shlex
+import sys
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_aggregation.errors import SettingsError
@@ -11,6 +14,7 @@ if TYPE_CHECKING:
     from lightning_fabric.plugins.environments import ClusterEnvironment
 
 _TASKS_OF_STEP = "SLURM_STEP_NUM_TASKS"  # set by srun only: a batch script by itself is one process
+_TASKS_PER_NODE = "SLURM_NTASKS_PER_NODE"
 _TRACES = {"WORLD_SIZE", _TASKS_OF_STEP}
 
 
@@ -41,7 +45,7 @@ def launch() -> Launch | None:
     Raises
     ------
     SettingsError
-        If SLURM was asked for processes in a way that Fabric does not understand.
+        If srun was asked for processes without saying how many on each machine.
     """
     if not may_be_launched():
         return None
@@ -52,11 +56,9 @@ def launch() -> Launch | None:
     if TorchElasticEnvironment.detect():
         environment = TorchElasticEnvironment()
         served = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    elif _TASKS_OF_STEP in os.environ and SLURMEnvironment.detect():
-        try:
-            environment = SLURMEnvironment()
-        except RuntimeError as error:
-            raise SettingsError(f"srun: {error}") from error
+    elif os.environ.get(_TASKS_OF_STEP, "1") != "1" and SLURMEnvironment.detect():
+        _check_tasks_per_node()
+        environment = SLURMEnvironment()
     else:
         return None
     if environment.world_size() == 1:
@@ -69,4 +71,18 @@ def launch() -> Launch | None:
         environment.main_address,
         environment.main_port,
         rank == 0 and not served,
+    )
+
+
+def _check_tasks_per_node() -> None:
+    """Refuse processes of srun that may lie on the machines in any way: Fabric must be told how many on each."""
+    tasks, nodes = (int(os.environ.get(name, "1")) for name in (_TASKS_OF_STEP, "SLURM_NNODES"))
+    if _TASKS_PER_NODE in os.environ:
+        return
+    program, *words = sys.argv
+    started_as = ["magg"] if Path(program).stem in ("magg", "__main__") else ["python", program]
+    line = shlex.join(["srun", f"--nodes={nodes}", f"--ntasks-per-node={-(-tasks // nodes)}", *started_as, *words])
+    raise SettingsError(
+        f"srun started {tasks} processes, but was not told how many on each machine. Type\n  {line}\n"
+        "or start it without srun: then it computes on one device."
     )

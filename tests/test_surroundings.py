@@ -9,8 +9,11 @@ import pytest
 from command_line import magg  # noqa: F401  (a fixture)
 from engine_samples import write_project
 
+from model_aggregation import launch
 from model_aggregation.cache_folder import folder_in_home, user_folder, why_not_writable
+from model_aggregation.config import make_settings
 from model_aggregation.errors import SettingsError
+from model_aggregation.fabric import make_fabric
 from model_aggregation.startup import FONT_FOLDER, give_matplotlib_a_folder
 
 WORDS = [
@@ -92,3 +95,42 @@ def test_matplotlib_keeps_its_fonts_where_it_can(project, no_home, monkeypatch):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(project / "not" / "there yet"))
     give_matplotlib_a_folder()
     assert FONT_FOLDER not in os.environ
+
+
+@pytest.fixture
+def in_a_job(monkeypatch):
+    """As in an allocation of SLURM for two tasks, in which srun was not told how many are on each machine."""
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    launch.launch.cache_clear()
+    yield monkeypatch
+    launch.launch.cache_clear()
+
+
+def test_a_process_in_a_job_of_slurm_is_alone_unless_srun_started_it(in_a_job):
+    settings = make_settings(data="data", model="timm:test_resnet", device="cpu")
+    assert launch.launch() is None
+    assert make_fabric(settings).world_size == 1
+    launch.launch.cache_clear()
+    in_a_job.setenv("SLURM_STEP_NUM_TASKS", "1")  # the step that salloc opens for a shell
+    assert launch.launch() is None
+    assert make_fabric(settings).world_size == 1
+
+
+@pytest.mark.parametrize(
+    ("program", "command"),
+    [("/usr/bin/magg", "magg"), ("x/__main__.py", "magg"), ("my script.py", "python 'my script.py'")],
+)
+def test_srun_without_tasks_per_machine_is_refused_with_the_line_to_type(in_a_job, program, command):
+    in_a_job.setenv("SLURM_STEP_NUM_TASKS", "2")
+    in_a_job.setattr(sys, "argv", [program, "train", "my data"])
+    with pytest.raises(SettingsError) as refused:
+        launch.launch()
+    assert f"\n  srun --nodes=1 --ntasks-per-node=2 {command} train 'my data'\n" in str(refused.value)
+    in_a_job.setenv("SLURM_NNODES", "2")
+    with pytest.raises(SettingsError, match="--nodes=2 --ntasks-per-node=1 "):
+        launch.launch()
+    given = {"SLURM_NTASKS_PER_NODE": "1", "SLURM_PROCID": "1", "SLURM_LOCALID": "0", "MASTER_ADDR": "n1"}
+    for name, value in {**given, "MASTER_PORT": "9"}.items():
+        in_a_job.setenv(name, value)
+    launched = launch.launch()
+    assert (launched.rank, launched.ranks, launched.local_rank, launched.port) == (1, 2, 0, 9)
