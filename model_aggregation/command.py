@@ -4,6 +4,7 @@ import sys
 
 from model_aggregation.launch import may_be_launched
 from model_aggregation.processes import path_without_working_directory, start_server
+from model_aggregation.standard_streams import open_standard_streams, outlast_readers
 from model_aggregation.startup import importing
 
 _MAKE_RUNS = {"train", "compare"}
@@ -12,6 +13,8 @@ _NEED_NO_SERVER = ("--jobs", "--engine", "--help", "-h")
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    open_standard_streams()
+    outlast_readers()
     sys.path[:] = path_without_working_directory()  # PYTHONPATH may name it
     words = sys.argv[1:]
     if _needs_server(words):  # its imports go on beside ours

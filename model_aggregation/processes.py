@@ -16,6 +16,7 @@ from threading import RLock, Thread, current_thread, main_thread
 from types import ModuleType
 from typing import Any
 
+from model_aggregation.standard_streams import open_standard_streams
 from model_aggregation.startup import calm_idle_threads, give_matplotlib_a_folder, share_freed_memory
 
 PRELOADED = "model_aggregation.preloaded"
@@ -41,6 +42,7 @@ def start_server(*libraries: str) -> None:
         return
     from multiprocessing import forkserver
 
+    open_standard_streams()
     calm_idle_threads()
     share_freed_memory()
     give_matplotlib_a_folder()

@@ -13,7 +13,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 # From the bottom up; a module may import from its own layer and from those before it.
 LAYERS = [
     ["errors"],
-    ["cache_folder", "files", "processes", "launch", "progress", "ranks", "software", "startup"],
+    ["cache_folder", "files", "processes", "launch", "progress", "ranks", "software", "standard_streams", "startup"],
     ["torchvision_operators", "trusted_code"],
     ["evaluation"],
     ["recipes", "setting_values"],

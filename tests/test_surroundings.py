@@ -1,6 +1,8 @@
 """What a machine may lack: a home folder, a launcher's numbers, an open output, room below the system's limits."""
 
+import io
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -14,6 +16,8 @@ from model_aggregation.cache_folder import folder_in_home, user_folder, why_not_
 from model_aggregation.config import make_settings
 from model_aggregation.errors import SettingsError
 from model_aggregation.fabric import make_fabric
+from model_aggregation.results.run_folder import RunFolder
+from model_aggregation.standard_streams import LastingOutput
 from model_aggregation.startup import FONT_FOLDER, give_matplotlib_a_folder
 
 WORDS = [
@@ -134,3 +138,33 @@ def test_srun_without_tasks_per_machine_is_refused_with_the_line_to_type(in_a_jo
         in_a_job.setenv(name, value)
     launched = launch.launch()
     assert (launched.rank, launched.ranks, launched.local_rank, launched.port) == (1, 2, 0, 9)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the syntax of sh")
+def test_runs_go_on_without_standard_input_and_output(project):
+    words = [*WORDS, "--cache-folder", "cache"]
+    command = [sys.executable, "-m", "model_aggregation", *words]
+    ended = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *command], cwd=project, check=False)
+    run = RunFolder(project / "log" / "r")
+    assert (ended.returncode, run.finished) == (0, True), run.failure_reason()
+
+
+def output_to(number: int) -> LastingOutput:
+    return LastingOutput.of(io.TextIOWrapper(io.BufferedWriter(io.FileIO(number, "w")), "utf-8", line_buffering=True))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+def test_output_that_nobody_reads_any_more_ends_nothing(capsys):
+    reading, writing = os.pipe()
+    with output_to(writing) as output:
+        print("first", file=output)
+        assert os.read(reading, 100) == b"first\n"
+        os.close(reading)
+        for word in ("second", "third"):
+            print(word, file=output, flush=True)
+    assert capsys.readouterr().err == ""  # as with head, which has enough
+    if Path("/dev/full").exists():
+        with output_to(os.open("/dev/full", os.O_WRONLY)) as output:
+            print("first", file=output)
+            print("second", file=output)
+        assert capsys.readouterr().err == "The output cannot be written any more: No space left on device.\n"

@@ -25,6 +25,7 @@ from model_aggregation.models.memory import Lack, NotEnoughMemoryError
 from model_aggregation.ranks import Seat, sit_down
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.run_plan import RunPlan
+from model_aggregation.standard_streams import open_standard_streams
 
 _FAILED = "failed"  # counted where the ranks meet
 
@@ -143,6 +144,7 @@ def _write_to(path: Path) -> None:
     with path.open("ab") as file:
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
+    open_standard_streams()  # Python's own, where the command had none (pythonw)
     streams: list[Any] = [sys.stdout, sys.stderr]
     for stream in streams:
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
