@@ -14,7 +14,6 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from model_aggregation.errors import SettingsError
-from model_aggregation.evaluation.cutoff import LIMITED_KINDS
 from model_aggregation.options import Options
 from model_aggregation.recipes import RECIPES
 
@@ -161,6 +160,8 @@ class Settings(Options):
     @property
     def has_cutoff_limits(self) -> bool:
         """Whether the cutoff is sought between ``cutoff_lower`` and ``cutoff_upper``."""
+        from model_aggregation.evaluation.cutoff import LIMITED_KINDS  # numpy takes its time, and help needs none
+
         return self.cutoff_rule in LIMITED_KINDS
 
     @property

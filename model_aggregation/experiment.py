@@ -114,8 +114,9 @@ def _compute(work: _Work, environment: dict[str, Any], images: RunImages, cores:
     plan, run, splits = work.plan, work.run, images.splits
     torch.manual_seed(epoch_seed(run.settings.seed, -1))
     network = build_network(run.model, len(plan.table.classes), run.settings)
-    if run.settings.allow_partial_weights:
-        work.say(f"weights of {network.weights_origin}")
+    if run.settings.allow_partial_weights or (run.settings.weights and run.settings.train):
+        start = ": all but the head, which starts anew" if run.settings.train else ""
+        work.say(f"weights of {network.weights_origin}{start}")
     work.fabric.barrier()  # now the files of its weights are here for the other ranks too
     write_text(work.folder.architecture_txt(str(run.model)), f"{network.module}\n")
     with settling_lock(plan.log_folder, run.group_name, str(run.model)):  # seeds and folds may go on at once

@@ -28,7 +28,12 @@ from model_aggregation.models.zoo import find_models, parse_model_name
 from model_aggregation.named_code import code_of_run
 from model_aggregation.progress import Reporter
 from model_aggregation.results.checksums import refuse_changed_weights
-from model_aggregation.results.earlier_network import EarlierNetwork, earlier_network, is_earlier_folder
+from model_aggregation.results.earlier_network import (
+    EarlierNetwork,
+    earlier_network,
+    earlier_runs_in,
+    is_earlier_folder,
+)
 from model_aggregation.results.earlier_sources import NOTHING_GIVEN, EarlierSources
 from model_aggregation.results.run_folder import RunFolder
 from model_aggregation.settings_files import stored_settings
@@ -83,7 +88,9 @@ def load_trained(
         raise SettingsError(f"{flags}: for a run folder of the earlier program only, and {run} is none.")
     folder = RunFolder(run)
     if not folder.finished:
-        raise ResultsError(f"{run} is not the folder of a finished run (it has no metrics.json).")
+        inside = earlier_runs_in(run)[:10]
+        hint = f" It holds runs of the earlier program; give one of {', '.join(inside)}." if inside else ""
+        raise ResultsError(f"{run} is not the folder of a finished run (it has no metrics.json).{hint}")
     members = folder.read_environment().get("members") if folder.environment_json.is_file() else None
     if members:
         raise ResultsError(

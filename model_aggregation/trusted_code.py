@@ -8,6 +8,7 @@ that the user asked to remember, and contents that a run folder made here uses, 
 Knows nothing about settings: what would run is handed in as ``NamedCode``.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +20,6 @@ from pathlib import Path
 from platformdirs import user_state_path
 
 from model_aggregation.errors import UntrustedCodeError
-from model_aggregation.files import content_hash, file_hash
 
 KEPT_NAME = "trusted_code.jsonl"
 
@@ -69,7 +69,7 @@ def trusting(trust: Trust) -> Iterator[None]:
 def code_file(setting: str, path: Path, what: str = "") -> NamedCode:
     """Return a file that would run, ``what`` of it where that is a part; without the file its path stands for it."""
     try:
-        sha256 = file_hash(path)
+        sha256 = _sha256_of(path)
     except OSError:
         return code_text(setting, str(path))
     return NamedCode(setting, f"{what} in {path}" if what else str(path), sha256)
@@ -77,17 +77,26 @@ def code_file(setting: str, path: Path, what: str = "") -> NamedCode:
 
 def code_text(setting: str, what: str) -> NamedCode:
     """Return something that would run code and is no file here, such as the address of a cluster."""
-    return NamedCode(setting, what, content_hash(what.encode()))
+    return NamedCode(setting, what, _sha256(what.encode()))
 
 
 def code_folder(setting: str, folder: Path) -> NamedCode:
     """Return the Python files of a folder, any of which may run."""
     files = sorted(path for path in folder.glob("*.py") if path.is_file())
-    return NamedCode(setting, str(folder), content_hash("".join(map(_named_hash, files)).encode()))
+    return NamedCode(setting, str(folder), _sha256("".join(map(_named_hash, files)).encode()))
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()  # ``files`` has it too, but imports tables, and help needs none
+
+
+def _sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _named_hash(path: Path) -> str:
-    return f"{file_hash(path)} {path.name}\n"
+    return f"{_sha256_of(path)} {path.name}\n"
 
 
 def require_trust(code: Iterable[NamedCode], origin: Path) -> None:

@@ -126,8 +126,11 @@ def test_the_cutoff_is_the_stored_one_of_the_database_else_of_the_status_file():
     assert any("above 0.43 (from" in line for line in found().said)
     ma.rebuild_index("log")  # the database in today's form
     assert found().cutoff == 0.43
+    RUN.rename("log/renamed")
+    assert found_of(Path("log/renamed"), EarlierSources()).cutoff == 0.43
+    Path("log/renamed").rename(RUN)
     Path("log/analyze_record.db").write_bytes(b"no database")
-    assert found().cutoff == 0.5
+    assert found().cutoff == 0.55
     assert any("analyze_record.db cannot be read" in line for line in found().said)
 
 
@@ -160,6 +163,12 @@ def test_predict_applies_the_cutoff_says_what_it_took_and_writes_nothing(network
 def test_what_belongs_to_earlier_runs_is_refused_for_others(tmp_path):
     with pytest.raises(SettingsError, match=r"--classes, --pickle-folder: for a run folder of the earlier"):
         ma.predict(tmp_path, tmp_path, classes=["a"], pickle_folder=tmp_path, quiet=True)
+    (tmp_path / "group" / "old").mkdir(parents=True)
+    (tmp_path / "group" / "old" / "last_model_weight.pth").touch()
+    with pytest.raises(ResultsError, match=r"It holds runs of the earlier program; give one of old\."):
+        ma.predict(tmp_path / "group", tmp_path, quiet=True)
+    with pytest.raises(SettingsError, match="--pickle-folder has an effect with --trust-pickle only"):
+        ma.predict(tmp_path / "group" / "old", tmp_path, pickle_folder=tmp_path, quiet=True)
     with pytest.raises(SettingsError, match="did you mean classes"):
         ma.predict(tmp_path, tmp_path, clases=["a"])
 

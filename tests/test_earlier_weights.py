@@ -25,7 +25,7 @@ from torch import nn
 
 import model_aggregation as ma
 from model_aggregation.config import make_settings
-from model_aggregation.errors import ModelError, SettingsError
+from model_aggregation.errors import ModelError, SettingsError, UntrustedCodeError
 from model_aggregation.models.build import build_network
 from model_aggregation.models.earlier_weights import todays_names
 from model_aggregation.models.weights import read_weights_file
@@ -139,6 +139,15 @@ def test_as_a_start_of_training_all_but_the_head_is_taken(given):
 
 
 @pytest.mark.usefixtures("here")
+def test_a_training_that_starts_from_them_says_what_is_taken(magg):  # noqa: F811
+    write_weights(Path("log/old"), network_for("test_resnet"))
+    path = write_settings(Path("sets"), settings_of("test_resnet", "timm", 3))
+    words = ("--pretrained", "--weights", Path("log/old/best_model_all.pth"), "--name", "start", "--jobs", 0)
+    words += ("--image-size", 32, "--no-tensorboard")
+    assert "best_model_all.pth: all but the head, which starts anew" in magg("run", path, *words)
+
+
+@pytest.mark.usefixtures("here")
 def test_a_run_without_training_gives_them_too(magg):  # noqa: F811
     network = network_for("test_resnet")
     torch.save(network.state_dict(), "w.pth")
@@ -212,6 +221,16 @@ def test_a_pickled_network_needs_trust_and_its_folder(here, magg):  # noqa: F811
     assert (list(sys.path), list(sys.meta_path)) == before[1:]
     with pytest.raises(SettingsError, match=r"pickle_folder has an effect with trust_pickle"):
         make_settings(data="x", model="resnet18", weights="w.pth", pickle_folder=folder)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_settings_file_that_names_the_folder_of_a_pickle_needs_a_yes():
+    Path("w.pth").touch()
+    given = {"weights": "w.pth", "trust_pickle": True, "pickle_folder": ".", "pretrained": True}
+    path = write_settings(Path("sets"), settings_of("test_resnet", "timm", 3, **given))
+    with pytest.raises(UntrustedCodeError) as caught:
+        ma.make_plan(path)
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == ["pickle_folder", "trust_pickle"]
 
 
 def test_a_pickled_network_that_rescales_its_input_is_not_taken_for_one_that_does_not(tmp_path):

@@ -167,14 +167,14 @@ def test_the_forecast_counts_a_transforms_file(magg, tmp_path, two_classes):  # 
         "transforms": str(file),
     }  # fmt: skip
     (tmp_path / "s.yaml").write_text(yaml.safe_dump(settings, allow_unicode=True), encoding="utf-8")
-    text = magg("plan", tmp_path / "s.yaml", "--json", planned)
+    text = magg("plan", tmp_path / "s.yaml", "--json", planned, "--trust-code")
     assert "reading and mine.py counted" in text
     plan = json.loads(planned.read_text("utf-8"))
     counts = plan["images"]["splits.csv"]
     train, val, test = (sum(each[name] for each in counts.values()) for name in ("train", "val", "test"))
     assert plan["forecast"][0]["seconds"] >= 2 * train * 0.02 + (3 * val + test) * 0.005 - 0.1
     file.write_text(SLOW_TRANSFORMS.replace("torch.zeros(3, 32, 32)", "image.size.no"), encoding="utf-8")
-    text = magg("plan", tmp_path / "s.yaml", expect=1)
+    text = magg("plan", tmp_path / "s.yaml", "--trust-code", expect=1)
     assert "'train' in" in text
     assert "AttributeError: 'tuple' object has no attribute 'no'" in text
 

@@ -57,6 +57,11 @@ def is_earlier_folder(path: Path) -> bool:
     return path.is_dir() and not folder.exists and not folder.images_csv.is_file() and is_earlier_run(path)
 
 
+def earlier_runs_in(path: Path) -> list[str]:
+    """Return the names of the runs of the earlier program that a folder holds, such as that of a group."""
+    return sorted(child.name for child in path.iterdir() if is_earlier_folder(child)) if path.is_dir() else []
+
+
 def earlier_network(run: Path, sources: EarlierSources) -> EarlierNetwork:
     """Find out all that it takes to use the network of a run of the earlier program.
 
@@ -69,6 +74,8 @@ def earlier_network(run: Path, sources: EarlierSources) -> EarlierNetwork:
     UntrustedCodeError
         If they name code, and the user has not said yes to it.
     """
+    if sources.pickle_folder is not None and not sources.trust_pickle:
+        raise SettingsError("--pickle-folder has an effect with --trust-pickle only.")
     search = _Search(RunFolder(run), sources)
     given, settings = search.settings()
     classes, classes_from = search.classes(settings)
@@ -191,7 +198,7 @@ class _Search:
             self.problems.append(f"positive: '{positive}' is no class; {nearest(positive, classes)}")
         value, origin = self._stored_cutoff()
         if value is None:
-            self.said.append(f"cutoff: {DEFAULT_CUTOFF} (none is stored{origin}): the class of the larger probability")
+            self.said.append(f"cutoff: {DEFAULT_CUTOFF} (none is stored): the class of the larger probability")
             return positive, DEFAULT_CUTOFF
         if positive is None:
             self.problems.append(
@@ -202,12 +209,13 @@ class _Search:
         return positive, value
 
     def _stored_cutoff(self) -> tuple[float | None, str]:
-        """Return the cutoff of the database, else of the status file, and where it stands or why there is none."""
+        """Return the cutoff of the database, else of the status file, and where it stands."""
         for path, groups in self._databases():
             try:
-                value = _cutoff_in_database(path, self.folder.name, groups)
+                value = _cutoff_in_database(path, self.folder.settings_yaml.stem, groups)  # the folder may be renamed
             except sqlite3.DatabaseError as error:
-                return None, f"; {path} cannot be read: {error}"
+                self.said.append(f"{path} cannot be read: {error}")
+                continue
             if value is not None:
                 return value, f"from {path}"
         if self.folder.status_txt.is_file():
