@@ -128,7 +128,7 @@ def _load_earlier(run: Path, earlier: EarlierSources, reporter: Reporter) -> Tra
     [model] = find_models([str(settings.model)], settings.source)
     path, stored = read_first_weights(found)
     network = build_network(model, len(found.classes), settings, with_weights=False)
-    outputs = classes_of(stored.state, network.head)
+    outputs = classes_of(stored.state, network.head, network.module.state_dict().keys())
     if outputs not in (None, len(found.classes)):
         raise ResultsError(
             f"The network of {path} has {outputs} classes, but {found.classes_from} names {len(found.classes)}: "

@@ -277,7 +277,7 @@ def fill_network(
         body, own_head = without_head(state, head)
         return library_form(model, body, channels=seen.channels, image_size=seen.image_size) | own_head
 
-    state = todays_names(stored.state, head)
+    state = todays_names(stored.state, head, network.module.state_dict().keys())
     try:
         return fit_weights(
             network.module,

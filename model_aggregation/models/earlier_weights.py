@@ -5,7 +5,7 @@ torchvision the head took the place of the whole last child (``heads``), where h
 it (``heads.head``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from torch import Tensor
 
@@ -13,13 +13,16 @@ _WRAPPED_HEAD = "add_layer"
 _WRAPPED_BODY = "model."
 
 
-def todays_names(state: Mapping[str, Tensor], head: frozenset[str]) -> dict[str, Tensor]:
+def todays_names(state: Mapping[str, Tensor], head: frozenset[str], names: Collection[str] = ()) -> dict[str, Tensor]:
     """Return the state dict of a network of the earlier program under today's names; any other as it is.
 
     Parameters
     ----------
     head
         Names of the tensors of the network's own head, which may be of one layer or of two.
+    names
+        Names of all its tensors: where some of its body lie beside the head (MobileNetV3 has ``classifier.0`` and
+        ``classifier.3`` of its own), the head did not take the place of them all.
 
     >>> import torch
     >>> old = {f"{name}.weight": torch.zeros(2, 2) for name in ("model.conv1", "add_layer.0", "add_layer.3")}
@@ -32,7 +35,8 @@ def todays_names(state: Mapping[str, Tensor], head: frozenset[str]) -> dict[str,
     if _is_head_of_two_layers(state, _WRAPPED_HEAD):
         return {_unwrapped(name, place): value for name, value in state.items()}
     child = place.partition(".")[0]
-    if place != child and _is_head_of_two_layers(state, child):
+    alone = not any(name.startswith(f"{child}.") for name in names if name not in head)
+    if place != child and alone and _is_head_of_two_layers(state, child):
         return {_moved(name, child, place): value for name, value in state.items()}
     return dict(state)
 
@@ -59,9 +63,9 @@ def without_head(state: Mapping[str, Tensor], head: frozenset[str]) -> tuple[dic
     return {name: value for name, value in state.items() if name not in own}, own
 
 
-def classes_of(state: Mapping[str, Tensor], head: frozenset[str]) -> int | None:
+def classes_of(state: Mapping[str, Tensor], head: frozenset[str], names: Collection[str] = ()) -> int | None:
     """Return how many classes the head of two layers in a state dict has; None where there is no such head."""
-    _, own = without_head(todays_names(state, head), head)
+    _, own = without_head(todays_names(state, head, names), head)
     return own[f"{head_place(head)}.3.weight"].shape[0] if own else None
 
 
